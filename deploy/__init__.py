@@ -1,0 +1,16 @@
+"""Backends: each takes a chip stage from a bundle and runs it, or says why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spikeport.registry import Registry
+
+if TYPE_CHECKING:
+    from spikeport.deploy.backend import Backend
+
+backends: Registry[Backend] = Registry("backend")
+backends.register("reference", "spikeport.deploy.reference:backend")
+backends.register("norse", "spikeport.deploy.norse:backend")
+backends.register("lava-float", "spikeport.deploy.lava:float_backend")
+backends.register("lava-fixed", "spikeport.deploy.lava:fixed_backend")

@@ -1,0 +1,1 @@
+"""From snnTorch to a NIR bundle: conversion, the reference interpreter, the audit."""
