@@ -1,0 +1,257 @@
+"""The audit: is a recording the same network as the reference, up to rounding?
+
+The interpreter runs in lock-step with the recording. Where a spike differs and the interpreter's
+`|v - v_threshold|` is within the running bound of rounding error at the backend's precision, it is a *tie*:
+counted, listed, and the interpreter goes on with the backend's spike. Any other difference is a *mismatch*,
+and the interpreter goes on with its own. `exact` means no mismatch, and ties in at most 1e-5 of the entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikeport.errors import ArtefactError
+from spikeport.export.graph import SPIKING, ChipGraph
+from spikeport.export.interpreter import Interpreter, check_inputs, recorded_nodes
+from spikeport.export.neurons import Array, Spikes
+from spikeport.export.recording import FLOAT64, Recording
+from spikeport.export.rounding import ErrorBounds
+
+TIES_ALLOWED = 1e-5
+TIES_LISTED = 100
+
+
+@dataclass(frozen=True, order=True)
+class Difference:
+    """One entry where a recording differs from the reference.
+
+    Attributes:
+        step: the input step it answers (negative: emitted before the declared latency).
+        sample: index in the batch.
+        node: the node's name.
+        neuron: index within the node's shape.
+        margin: the interpreter's v - v_threshold; for a value node the difference from the reference.
+    """
+
+    step: int
+    sample: int
+    node: str
+    neuron: tuple[int, ...]
+    margin: float
+
+
+@dataclass
+class NodeAgreement:
+    """How one node's recording compares with the reference.
+
+    Attributes:
+        entries: compared values, T x B x neurons.
+        ties: differences within rounding.
+        mismatches: differences beyond rounding, and spikes before the declared latency.
+        spikes_reference: spikes of the interpreter; `None` for a value node.
+        spikes_backend: spikes of the recording; `None` for a value node.
+        spikes_shared: spikes that both emit; `None` for a value node.
+    """
+
+    spiking: bool
+    entries: int = 0
+    ties: int = 0
+    mismatches: int = 0
+    spikes_reference: int | None = None
+    spikes_backend: int | None = None
+    spikes_shared: int | None = None
+
+    @property
+    def jaccard(self) -> float | None:
+        """Shared spikes over spikes of either; 1 where both are silent, `None` for a value node."""
+        if self.spikes_reference is None or self.spikes_backend is None or self.spikes_shared is None:
+            return None
+        either = self.spikes_reference + self.spikes_backend - self.spikes_shared
+        return self.spikes_shared / either if either else 1.0
+
+
+@dataclass
+class Agreement:
+    """The outcome of an audit.
+
+    Attributes:
+        per_node: each recorded node's agreement.
+        latency_steps: each node's declared latency.
+        ties: the first of them, at most `TIES_LISTED`.
+        first_divergence: the earliest mismatch, by step, then order of evaluation.
+    """
+
+    per_node: dict[str, NodeAgreement]
+    latency_steps: Mapping[str, int]
+    tie_list: list[Difference] = field(default_factory=list)
+    first_divergence: Difference | None = None
+
+    @property
+    def entries(self) -> int:
+        """Compared values."""
+        return sum(node.entries for node in self.per_node.values())
+
+    @property
+    def ties(self) -> int:
+        """Differences within rounding."""
+        return sum(node.ties for node in self.per_node.values())
+
+    @property
+    def mismatches(self) -> int:
+        """Differences beyond rounding."""
+        return sum(node.mismatches for node in self.per_node.values())
+
+    @property
+    def exact(self) -> bool:
+        """No mismatch, and ties in at most 1e-5 of the entries."""
+        return self.mismatches == 0 and self.ties <= TIES_ALLOWED * self.entries
+
+    @property
+    def equal_spikes(self) -> float:
+        """The fraction of spike entries that are equal."""
+        spiking = [node for node in self.per_node.values() if node.spiking]
+        entries = sum(node.entries for node in spiking)
+        return 1 - sum(node.mismatches + node.ties for node in spiking) / entries if entries else 1.0
+
+    @property
+    def jaccard(self) -> float:
+        """Shared spikes over spikes of either, all nodes together."""
+        nodes = [node for node in self.per_node.values() if node.spiking]
+        shared = sum(node.spikes_shared or 0 for node in nodes)
+        either = sum((n.spikes_reference or 0) + (n.spikes_backend or 0) for n in nodes) - shared
+        return shared / either if either else 1.0
+
+
+def audit(graph: ChipGraph, inputs_TBN: Mapping[str, ArrayLike], recording: Recording, batch: int = 64) -> Agreement:
+    """Hold `recording` against the reference interpreter on the same inputs.
+
+    Args:
+        graph: the network.
+        inputs_TBN: for each input node [T, B, *shape], as the backend was given them.
+        recording: what the backend did.
+        batch: samples held in memory at once; the outcome does not depend on it.
+
+    Raises:
+        ArtefactError: the recording lacks a node, or its shape does not fit the inputs.
+    """
+    arrays = check_inputs(graph, inputs_TBN)
+    _check_recording(graph, arrays, recording)
+    audited = _Audit(graph, recording)
+    samples = next(iter(arrays.values())).shape[1]
+    for start in range(0, samples, batch):
+        part = {n: x[:, start : start + batch] for n, x in arrays.items()}
+        audited.run(part, start)
+    return audited.agreement
+
+
+class _Audit:
+    def __init__(self, graph: ChipGraph, recording: Recording) -> None:
+        self.graph = graph
+        self.recording = recording
+        self.interpreter = Interpreter(graph, self._decide)
+        # A quantised network differs by construction; it is held to float64, so every difference shows.
+        self.bounds = ErrorBounds(self.interpreter, recording.unit_roundoff or FLOAT64)
+        nodes = recorded_nodes(graph)
+        counts = {n: NodeAgreement(isinstance(graph.nodes[n], SPIKING)) for n in nodes}
+        for node in counts.values():
+            if node.spiking:
+                node.spikes_reference = node.spikes_backend = node.spikes_shared = 0
+        self.agreement = Agreement(counts, {n: recording.latency_steps[n] for n in nodes})
+        self.values = [n for n in nodes if not counts[n].spiking]
+
+    def run(self, part: Mapping[str, Array], first_sample: int) -> None:
+        """Audit the samples of `part`, which starts at `first_sample`."""
+        timesteps, batch = next(iter(part.values())).shape[:2]
+        self.first_sample = first_sample
+        self.samples = slice(first_sample, first_sample + batch)
+        self._early()
+        self.interpreter.reset(batch)
+        self.bounds.reset(batch)
+        for t in range(timesteps):
+            self.t = t
+            self.bounds.begin_step()
+            self.interpreter.step({n: x[t] for n, x in part.items()})
+            self.bounds.end_step()
+            for name in self.values:
+                self._compare_value(name)
+
+    def _recorded(self, name: str) -> NDArray[np.generic]:
+        row: NDArray[np.generic] = self.recording.nodes[name][self.t + self.recording.latency_steps[name]]
+        return row[self.samples]
+
+    def _decide(self, name: str, v_BN: Array, spikes_BN: Spikes) -> Spikes:
+        bound = self.bounds.error(name)
+        recorded = self._recorded(name).astype(bool)
+        margin = v_BN - self.interpreter.neurons[name].v_threshold
+        differs = spikes_BN != recorded
+        tie = differs & (np.abs(margin) <= bound)
+        emitted = np.where(tie, recorded, spikes_BN)
+        node = self.agreement.per_node[name]
+        node.spikes_reference = (node.spikes_reference or 0) + int(emitted.sum())
+        node.spikes_backend = (node.spikes_backend or 0) + int(recorded.sum())
+        node.spikes_shared = (node.spikes_shared or 0) + int((emitted & recorded).sum())
+        self._count(name, tie, differs & ~tie, margin)
+        self.bounds.fire(name, emitted)
+        return emitted
+
+    def _compare_value(self, name: str) -> None:
+        difference = self._recorded(name).astype(np.float64) - self.interpreter.outputs[name]
+        beyond = ~(np.abs(difference) <= self.bounds.error(name))
+        self._count(name, np.zeros_like(beyond), beyond, difference)
+
+    def _count(self, name: str, tie: Spikes, mismatch: Spikes, margin: Array) -> None:
+        node = self.agreement.per_node[name]
+        node.entries += tie.size
+        node.ties += int(tie.sum())
+        node.mismatches += int(mismatch.sum())
+        if len(self.agreement.tie_list) < TIES_LISTED and tie.any():
+            self.agreement.tie_list += self._differences(name, tie, margin)[
+                : TIES_LISTED - len(self.agreement.tie_list)
+            ]
+        first = self.agreement.first_divergence
+        if mismatch.any() and (first is None or self.t < first.step):
+            self.agreement.first_divergence = self._differences(name, mismatch, margin)[0]
+
+    def _differences(self, name: str, where: Spikes, margin: Array) -> list[Difference]:
+        return [
+            Difference(
+                self.t, self.first_sample + int(i[0]), name, tuple(int(k) for k in i[1:]), float(margin[tuple(i)])
+            )
+            for i in np.argwhere(where)[:TIES_LISTED]
+        ]
+
+    def _early(self) -> None:
+        """Count spikes before the declared latency as mismatches: the node must be silent there."""
+        for name, node in self.agreement.per_node.items():
+            early = self.recording.early(name)[:, self.samples]
+            if not node.spiking or not early.any():
+                continue
+            node.mismatches += int(np.count_nonzero(early))
+            step, sample, *neuron = (int(k) for k in np.argwhere(early)[0])
+            found = Difference(
+                step - self.recording.latency_steps[name], self.first_sample + sample, name, tuple(neuron), float("nan")
+            )
+            first = self.agreement.first_divergence
+            if first is None or found.step < first.step:
+                self.agreement.first_divergence = found
+
+
+def _check_recording(graph: ChipGraph, arrays: Mapping[str, Array], recording: Recording) -> None:
+    timesteps, batch = next(iter(arrays.values())).shape[:2]
+    for name in recorded_nodes(graph):
+        if name not in recording.nodes or name not in recording.latency_steps:
+            raise ArtefactError(f"recording of node '{name}'", "it is missing", "Record every neuron node and output")
+        wanted = (timesteps + recording.latency_steps[name], batch, *graph.shapes[name])
+        got = recording.nodes[name].shape
+        if got[0] < wanted[0] or got[1:] != wanted[1:]:
+            raise ArtefactError(
+                f"recording of node '{name}' of shape {got}",
+                f"at least {wanted} is needed",
+                "Run T + max latency steps",
+            )
+        if isinstance(graph.nodes[name], SPIKING) and not np.isin(recording.nodes[name], (0, 1)).all():
+            raise ArtefactError(f"recording of node '{name}'", "a spike is 0 or 1 and nothing else", "Mend the backend")

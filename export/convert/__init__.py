@@ -1,0 +1,158 @@
+"""From one time step of a torch/snnTorch model to a chip graph.
+
+A layer without a converter, or with a setting that NIR cannot say, is refused by name: nothing is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from spikeport.errors import UnfaithfulError
+from spikeport.export.convert import neurons as _neurons
+from spikeport.export.convert.builder import Builder, Rewrite, Signal, Tap
+from spikeport.export.convert.functions import Call, functions, target_name
+from spikeport.export.convert.layers import converters
+from spikeport.export.convert.trace import Trace, trace
+from spikeport.export.graph import ChipGraph
+
+__all__ = ["Conversion", "Rewrite", "Tap", "convert"]
+
+assert _neurons.leaky in converters.values()
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted model.
+
+    Attributes:
+        graph: what the model means in discrete-time NIR.
+        trace: the private traced copy of the model, for verification.
+        taps: for each neuron node, where the model shows what it emits.
+        outputs: for each output node, the traced value it shows.
+        rewrites: the changes of form, each exact or with its bound.
+    """
+
+    graph: ChipGraph
+    trace: Trace
+    taps: Mapping[str, Tap]
+    outputs: Mapping[str, str]
+    rewrites: tuple[Rewrite, ...]
+
+
+def convert(model: nn.Module, sample_B: Mapping[str, Tensor], dt_s: float) -> Conversion:
+    """Convert one time step of `model`.
+
+    Args:
+        model: `forward(*inputs_B) -> output_B` or a tuple of outputs; left untouched.
+        sample_B: one step's inputs by forward's argument names, [B, *shape].
+        dt_s: the time step in seconds.
+
+    Raises:
+        UnfaithfulError: a layer or call has no faithful form; the message names it and the nearest choice.
+    """
+    traced = trace(model, sample_B)
+    builder = Builder(dt_s)
+    values: dict[fx.Node, Any] = {}
+    outputs: dict[str, str] = {}
+    for node in traced.module.graph.nodes:
+        if node.op == "output":
+            outputs = _outputs(builder, node, values)
+        else:
+            values[node] = _convert_node(builder, traced, node, values)
+    _require_neurons(builder, model)
+    return Conversion(builder.graph(), traced, builder.taps, outputs, tuple(builder.rewrites))
+
+
+def _convert_node(builder: Builder, traced: Trace, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+    shape = traced.shapes[node.name]
+    if node.op == "placeholder":
+        if shape is None:
+            raise UnfaithfulError(f"input '{node.name}'", "it is not a tensor", "Take tensors only")
+        return builder.input(node.name, shape)
+    if node.op == "get_attr":
+        return _attribute(traced.module, str(node.target))
+    if node.op == "call_module":
+        return _convert_module(builder, traced, node, values)
+    function = functions.get(node.target)
+    if function is None:
+        raise UnfaithfulError(
+            f"call '{node.name}' to {target_name(node)}", "it has no converter", f"Handled: {_handled()}"
+        )
+    args = fx.node.map_arg(node.args, values.__getitem__)
+    kwargs = fx.node.map_arg(node.kwargs, values.__getitem__)
+    return function(Call(builder, node.name, tuple(args), dict(kwargs), shape or ()))
+
+
+def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+    layer = traced.module.get_submodule(str(node.target))
+    converter = converters.get(type(layer))
+    if converter is None:
+        known = ", ".join(sorted({kind.__name__ for kind in converters}))
+        raise UnfaithfulError(
+            f"layer '{node.target}' ({type(layer).__name__})", "it has no converter", f"Converted are: {known}"
+        )
+    if len(node.args) != 1 or node.kwargs:
+        raise UnfaithfulError(
+            f"layer '{node.target}' ({type(layer).__name__})",
+            "it is called with its state passed by hand",
+            "Build it with init_hidden=True and call it with one argument",
+        )
+    calls = [other for other in traced.module.graph.nodes if other.target == node.target]
+    stateful = type(layer).__module__.startswith("snntorch")
+    if stateful and len(calls) > 1:
+        raise UnfaithfulError(
+            f"neuron '{node.target}'",
+            f"it is called {len(calls)} times in one step, so that its membrane advances as often",
+            "Give every place a neuron of its own",
+        )
+    signal: Signal = values[node.args[0]]  # type: ignore[index]
+    for source in signal.sources:
+        if len(node.args[0].users) > 1:  # type: ignore[union-attr]
+            builder.shared.add(source)
+    shape = _result_shape(traced, node, layer)
+    return converter(builder, node.name, layer, signal, shape)
+
+
+def _result_shape(traced: Trace, node: fx.Node, layer: nn.Module) -> tuple[int, ...]:
+    shape = traced.shapes[node.name]
+    if shape is None:
+        raise UnfaithfulError(
+            f"layer '{node.target}' ({type(layer).__name__})",
+            "it returns several values",
+            "Build it with init_hidden=True and output=False, so that it returns its spikes",
+        )
+    return shape
+
+
+def _outputs(builder: Builder, node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[str, str]:
+    returned = node.args[0]
+    several = isinstance(returned, tuple | list)
+    results = list(returned) if several else [returned]  # type: ignore[arg-type]
+    names = {}
+    for i, result in enumerate(results):
+        if not isinstance(result, fx.Node) or not isinstance(values[result], Signal):
+            raise UnfaithfulError(f"output {i}", "it is not a tensor that the network computes", "Return tensors")
+        name = f"output_{i}" if several else "output"
+        builder.output(name, values[result])
+        names[name] = result.name
+    return names
+
+
+def _require_neurons(builder: Builder, model: nn.Module) -> None:
+    if not builder.taps:
+        raise UnfaithfulError(
+            f"model {type(model).__name__}", "it has no spiking neuron", "Export ANNs with spikeport's ONNX export"
+        )
+
+
+def _attribute(module: nn.Module, target: str) -> Any:
+    owner, _, name = target.rpartition(".")
+    return getattr(module.get_submodule(owner), name)
+
+
+def _handled() -> str:
+    return ", ".join(sorted({t if isinstance(t, str) else t.__name__ for t in functions}))

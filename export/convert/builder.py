@@ -1,0 +1,134 @@
+"""The NIR graph under construction, and the signals that its converters pass to each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import prod
+from typing import Literal
+
+import nir
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.export.graph import ChipGraph, Edge
+from spikeport.export.shapes import Shape
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A value of the traced network: the sum of the outputs of NIR nodes.
+
+    Attributes:
+        sources: node names; a name that stands twice counts twice.
+        shape: without batch.
+    """
+
+    sources: tuple[str, ...]
+    shape: Shape
+
+    def __add__(self, other: Signal) -> Signal:
+        return Signal(self.sources + other.sources, self.shape)
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A change of form that keeps the meaning.
+
+    Attributes:
+        node: what was rewritten.
+        what: in words.
+        bound: `exact` in real arithmetic, or the bound in words.
+    """
+
+    node: str
+    what: str
+    bound: str = "exact"
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where the torch model shows what a NIR node emits.
+
+    Attributes:
+        fx_node: the traced call.
+        read: `output` of the call (spikes: where it is not 0), or the module's `mem` after it.
+    """
+
+    fx_node: str
+    read: Literal["output", "mem"] = "output"
+
+
+@dataclass
+class Builder:
+    """Collects nodes, edges, register edges, taps and rewrites.
+
+    `shared` names the nodes whose value more than one call reads.
+    """
+
+    dt_s: float
+    nodes: dict[str, nir.NIRNode] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+    registers: set[Edge] = field(default_factory=set)
+    taps: dict[str, Tap] = field(default_factory=dict)
+    rewrites: list[Rewrite] = field(default_factory=list)
+    shared: set[str] = field(default_factory=set)
+
+    def add(self, name: str, node: nir.NIRNode, signal: Signal, shape: Shape | None = None) -> Signal:
+        """Add `node` fed by `signal`; return what it emits (of `shape`, by default the input's)."""
+        if name in self.nodes:
+            raise AssertionError(f"two nodes are called {name}")
+        self.nodes[name] = node
+        for source, times in Counter(signal.sources).items():
+            self.edges.append((source if times == 1 else self._multiply(source, times, signal.shape), name))
+        return Signal((name,), signal.shape if shape is None else shape)
+
+    def input(self, name: str, shape: Shape) -> Signal:
+        """Add an input node."""
+        self.nodes[name] = nir.Input(input_type={"input": np.array(shape)})
+        return Signal((name,), shape)
+
+    def output(self, name: str, signal: Signal) -> None:
+        """Add an output node."""
+        self.add(name, nir.Output(output_type={"output": np.array(signal.shape)}), signal)
+
+    def graph(self) -> ChipGraph:
+        """Return the checked graph."""
+        return ChipGraph.from_nir(
+            nir.NIRGraph(self.nodes, self.edges, metadata={}, type_check=False), self.dt_s, self.registers
+        )
+
+    def _multiply(self, source: str, times: int, shape: Shape) -> str:
+        """NIR knows an edge once; x + x is a Scale of 2."""
+        name = f"{source}_times_{times}"
+        if name not in self.nodes:
+            self.nodes[name] = nir.Scale(scale=np.full(shape, float(times)))
+            self.edges.append((source, name))
+            self.rewrites.append(Rewrite(source, f"summed {times} times as a Scale of {times}"))
+        return name
+
+
+def full(value: object, shape: Shape, name: str) -> Array:
+    """Return a neuron parameter for every element, as NIR wants it.
+
+    A parameter of shape () or (1,) holds for all elements; one that broadcasts to `shape` as torch would
+    holds as torch means it.
+    """
+    array = np.asarray(value, dtype=np.float64)
+    if array.size == 1:
+        return np.full(shape, float(array.reshape(())))
+    try:
+        return np.array(np.broadcast_to(array, shape))
+    except ValueError:
+        from spikeport.errors import UnfaithfulError
+
+        raise UnfaithfulError(
+            f"'{name}'", f"a parameter of shape {array.shape} does not fit {shape}", "Give one value, or one an element"
+        ) from None
+
+
+def elements(shape: Shape) -> int:
+    """Return the number of elements."""
+    return prod(shape)

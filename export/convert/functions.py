@@ -1,0 +1,131 @@
+"""Converters of functional calls and tensor methods: `a + b`, `torch.flatten(x, 1)`, `F.dropout(x)`, `x * 2`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+
+from spikeport.errors import UnfaithfulError
+from spikeport.export.convert.builder import Builder, Rewrite, Signal
+from spikeport.export.convert.layers import add_flatten
+from spikeport.export.shapes import Shape
+
+
+@dataclass(frozen=True)
+class Call:
+    """One traced functional call with its arguments resolved: signals, numbers, tuples."""
+
+    builder: Builder
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    shape: Shape
+
+    @property
+    def signal(self) -> Signal:
+        """The first argument."""
+        found: Signal = self.argument(0, "input")
+        return found
+
+    def argument(self, index: int, name: str, default: Any = None) -> Any:
+        """Return a positional or keyword argument."""
+        return self.args[index] if index < len(self.args) else self.kwargs.get(name, default)
+
+
+Function = Callable[[Call], Any]
+functions: dict[Any, Function] = {}
+
+
+def handles(*targets: Any) -> Callable[[Function], Function]:
+    """Register the converter of functions (or, as strings, tensor methods)."""
+
+    def register(function: Function) -> Function:
+        for target in targets:
+            if target in functions:
+                raise ValueError(f"{target} has two converters")
+            functions[target] = function
+        return function
+
+    return register
+
+
+@handles(operator.add, operator.iadd, torch.add, "add", "add_")
+def add(call: Call) -> Signal:
+    """A sum is two edges into one node; the shapes must be equal, since NIR does not broadcast."""
+    a, b = call.args[:2]
+    if call.kwargs.get("alpha", 1) != 1:
+        raise UnfaithfulError(f"'{call.name}'", "torch.add with alpha is not handled", "Multiply by the constant first")
+    if not isinstance(a, Signal) or not isinstance(b, Signal):
+        if 0 in (a, b):
+            return a if isinstance(a, Signal) else b
+        raise UnfaithfulError(
+            f"'{call.name}'", "it adds a constant to a signal", "Put the constant into the bias of a layer"
+        )
+    if a.shape != b.shape:
+        raise UnfaithfulError(
+            f"'{call.name}'", f"it adds shapes {a.shape} and {b.shape} by broadcasting", "Bring them to one shape first"
+        )
+    return a + b
+
+
+@handles(operator.mul, operator.imul, torch.mul, "mul", "mul_")
+def multiply(call: Call) -> Signal:
+    """A product with a constant is a Scale."""
+    a, b = call.args[:2]
+    signal, factor = (a, b) if isinstance(a, Signal) else (b, a)
+    if isinstance(factor, Signal) or not isinstance(factor, int | float | Tensor):
+        raise UnfaithfulError(
+            f"'{call.name}'", "it multiplies two signals, which no NIR node does", "Move the product to a host stage"
+        )
+    value = factor.detach().cpu().double().numpy() if isinstance(factor, Tensor) else float(factor)
+    try:
+        scale = np.array(np.broadcast_to(value, signal.shape), dtype=np.float64)
+    except ValueError:
+        raise UnfaithfulError(
+            f"'{call.name}'", f"a factor of shape {np.shape(value)} does not fit {signal.shape}", "Drop its batch axis"
+        ) from None
+    return call.builder.add(call.name, nir.Scale(scale=scale), signal)
+
+
+@handles(torch.flatten, "flatten")
+def flatten(call: Call) -> Signal:
+    """`torch.flatten` and `x.flatten`."""
+    start, end = call.argument(1, "start_dim", 0), call.argument(2, "end_dim", -1)
+    return add_flatten(call.builder, call.name, call.signal, start, end, call.shape)
+
+
+@handles(F.dropout, torch.dropout)
+def dropout(call: Call) -> Signal:
+    """Dropout does nothing in evaluation, unless it is told that it trains."""
+    if call.kwargs.get("training", call.args[2] if len(call.args) > 2 else True):
+        raise UnfaithfulError(
+            f"'{call.name}'", "F.dropout is on in evaluation too", "Use nn.Dropout, or training=self.training"
+        )
+    call.builder.rewrites.append(Rewrite(call.name, "dropout does nothing in evaluation: removed"))
+    return call.signal
+
+
+@handles(operator.getitem)
+def item(call: Call) -> Any:
+    """Take `spk` or `mem` out of what a neuron returns."""
+    value, index = call.args
+    if isinstance(value, tuple) and isinstance(index, int):
+        return value[index]
+    raise UnfaithfulError(
+        f"'{call.name}'",
+        "it indexes a signal",
+        "Export one time step: the loop over time, and any slicing, stays outside of forward",
+    )
+
+
+def target_name(node: fx.Node) -> str:
+    """Return a readable name of what a traced call calls."""
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
