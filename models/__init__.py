@@ -1,0 +1,13 @@
+"""snnTorch networks and their ANN twins, by name. Importing this package imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spikeport.registry import Registry
+
+if TYPE_CHECKING:
+    from spikeport.models.family import Family
+
+MODELS: Registry[Family] = Registry("model")
+MODELS.register("av-digits", "spikeport.models.av_digits:FAMILY")

@@ -1,0 +1,40 @@
+"""What a named model is: its parameters, how to build the spiking network, how to build its ANN twin.
+
+Shapes: per-step shapes of the inputs, without time and batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from spikeport.models.network import SpikingNetwork
+from spikeport.models.twin import Twin
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Params(BaseModel):
+    """Base of every model's parameters: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Family:
+    """One registered model.
+
+    Attributes:
+        params: the pydantic class of the model's parameters.
+        build: `(params, shapes the core sees, classes) -> SpikingNetwork`.
+        twin: `(params, shapes before encoding, classes) -> Twin`.
+        inputs: `params -> names`, the inputs that the network takes under these parameters.
+    """
+
+    params: type[Params]
+    build: Callable[[Any, Shapes, int], SpikingNetwork]
+    twin: Callable[[Any, Shapes, int], Twin]
+    inputs: Callable[[Any], tuple[str, ...]]

@@ -1,0 +1,106 @@
+"""The same core over a whole window at once: stateless layers on T*B samples, neurons in a loop over T.
+
+A core is one time step; unrolling it in Python runs every convolution T times on a small batch. Since
+only neurons carry state, a feed-forward core may instead be walked node by node with all T steps. The
+values are those of the step-by-step run up to the rounding of batched products.
+
+Shape suffixes: T time steps, B samples, N the remaining axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from snntorch import Leaky, SpikingNeuron
+from torch import Tensor, fx, nn
+
+from spikeport.models.state import reset_state
+
+_CACHED = "_spikeport_folded"
+
+
+def fold(core: nn.Module, inputs_TBN: Sequence[Tensor]) -> Tensor:
+    """Return the spikes_TBN of `core` run from state zero over all steps of `inputs_TBN`."""
+    reset_state(core)
+    graph = core.__dict__.get(_CACHED)
+    if graph is None:
+        graph = fx.GraphModule(core, _Tracer().trace(core))
+        # In __dict__, not as a submodule: the core's state_dict must not see its weights twice.
+        core.__dict__[_CACHED] = graph
+    spikes_TBN: Tensor = _Folded(graph).run(*inputs_TBN)
+    return spikes_TBN
+
+
+class _Tracer(fx.Tracer):
+    """Keeps neurons whole, besides torch's own layers."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, SpikingNeuron) or super().is_leaf_module(m, module_qualified_name)
+
+
+class _Folded(fx.Interpreter):
+    """Walks a one-step graph with values of shape [T, B, *]."""
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one layer over all steps."""
+        layer = self.fetch_attr(target)
+        (x_TBN,) = args
+        if isinstance(layer, SpikingNeuron):
+            return _neuron(layer, x_TBN)
+        return layer(x_TBN.flatten(0, 1)).unflatten(0, x_TBN.shape[:2])
+
+
+def _neuron(neuron: SpikingNeuron, x_TBN: Tensor) -> Tensor:
+    if _is_plain(neuron):
+        window: Callable[..., Tensor] = _LeakyWindow.apply
+        return window(x_TBN, neuron.beta, neuron.threshold, neuron.spike_grad)
+    return torch.stack([neuron(x_BN) for x_BN in x_TBN])
+
+
+def _is_plain(neuron: SpikingNeuron) -> bool:
+    """Whether `_LeakyWindow` is this neuron: a Leaky that resets to zero and has nothing to learn."""
+    return (
+        type(neuron) is Leaky
+        and neuron.reset_mechanism == "zero"
+        and not (neuron.state_quant or neuron.inhibition or neuron.beta.requires_grad)
+        and not (neuron.threshold.requires_grad or neuron.graded_spikes_factor.requires_grad)
+        and float(neuron.graded_spikes_factor) == 1.0
+    )
+
+
+class _LeakyWindow(torch.autograd.Function):
+    """A zero-reset `snntorch.Leaky` over T steps, from v = 0, without an autograd graph a step.
+
+    Forward: `v[t] = beta (1 - r[t-1]) v[t-1] + x[t]`, `s[t] = r[t] = v[t] > threshold`.
+    Backward, r detached as in snnTorch: `g[t] = ds[t] sigma'(v[t] - threshold) + beta (1 - r[t]) g[t+1]`
+    is the gradient of both v[t] and x[t]; sigma' is the neuron's own surrogate.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_TBN: Tensor, beta: Tensor, threshold: Tensor, surrogate: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Return spikes_TBN."""
+        decay = beta.clamp(0, 1)
+        v_TBN = torch.empty_like(x_TBN)
+        v_TBN[0] = x_TBN[0]
+        for step in range(1, len(x_TBN)):
+            before_BN = v_TBN[step - 1]
+            torch.mul((before_BN <= threshold) * before_BN, decay, out=v_TBN[step]).add_(x_TBN[step])
+        ctx.save_for_backward(v_TBN, decay, threshold)
+        ctx.surrogate = surrogate
+        return (v_TBN > threshold).to(x_TBN.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        """Return the gradient of x_TBN."""
+        v_TBN, decay, threshold = ctx.saved_tensors
+        with torch.enable_grad():
+            over_TBN = (v_TBN - threshold).requires_grad_()
+            (g_TBN,) = torch.autograd.grad(ctx.surrogate(over_TBN), over_TBN, grads[0])
+        kept_TBN = (v_TBN <= threshold) * decay
+        for step in range(len(g_TBN) - 2, -1, -1):
+            g_TBN[step].addcmul_(kept_TBN[step], g_TBN[step + 1])
+        return g_TBN, None, None, None

@@ -1,0 +1,13 @@
+"""Datasets by name. A new one is one file: a class with `Dataset`'s members, and one line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spikeport.registry import Registry
+
+if TYPE_CHECKING:
+    from spikeport.train.datasets.base import DatasetKind
+
+DATASETS: Registry[DatasetKind] = Registry("dataset")
+DATASETS.register("av-digits", "spikeport.train.datasets.av_digits:KIND")

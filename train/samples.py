@@ -1,0 +1,68 @@
+"""From a recipe to the tensors that a network takes, encoded or not.
+
+Shape suffixes: T time steps, N samples.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spikeport.models import MODELS
+from spikeport.models.network import SpikingNetwork
+from spikeport.models.twin import Twin
+from spikeport.train.checks import validated
+from spikeport.train.datasets import DATASETS
+from spikeport.train.datasets.base import Dataset, Split
+from spikeport.train.encodings import encode, encoded_shape
+from spikeport.train.recipe import Recipe
+from spikeport.train.seeds import derived
+
+
+def open_dataset(recipe: Recipe) -> Dataset:
+    """Return the recipe's dataset, with its noise and seeds."""
+    kind = DATASETS.get(recipe.data.name)
+    params = validated(kind.params, recipe.data.params, "data.params")
+    return kind.open(params, recipe.data.noise, recipe.data.split_seed, recipe.seed)
+
+
+def raw_shapes(recipe: Recipe) -> dict[str, tuple[int, ...]]:
+    """Return the shape before encoding, without N, of each input that the recipe's network takes."""
+    family, kind = MODELS.get(recipe.model.name), DATASETS.get(recipe.data.name)
+    shapes = kind.shapes(validated(kind.params, recipe.data.params, "data.params"))
+    names = family.inputs(validated(family.params, recipe.model.params, "model.params"))
+    return {name: tuple(shapes[name]) for name in names}
+
+
+def build_network(recipe: Recipe) -> SpikingNetwork | Twin:
+    """Return the recipe's network with initial weights that its seed decides."""
+    family = MODELS.get(recipe.model.name)
+    params = validated(family.params, recipe.model.params, "model.params")
+    classes = DATASETS.get(recipe.data.name).classes
+    shapes = raw_shapes(recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived(recipe.seed, "weights"))
+        if recipe.kind == "snn":
+            steps = {name: encoded_shape(recipe.encodings[name], s, recipe.timesteps) for name, s in shapes.items()}
+            return family.build(params, steps, classes)
+        return family.twin(params, {name: _per_run(recipe, name, s) for name, s in shapes.items()}, classes)
+
+
+def _per_run(recipe: Recipe, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that a twin's layer sees: one frame where the encoding takes frames."""
+    return shape[1:] if recipe.encodings[name].params.get("frames", False) else shape
+
+
+def encoded_inputs(recipe: Recipe, split: Split, names: tuple[str, ...], seed: int) -> dict[str, Tensor]:
+    """Return what a spiking network takes: inputs `names` of `split` as [T, N, *shape]."""
+    return {
+        name: encode(recipe.encodings[name], split.inputs[name], recipe.timesteps, derived(seed, "encode", name), name)
+        for name in names
+    }
+
+
+def network_inputs(recipe: Recipe, network: SpikingNetwork | Twin, split: Split, seed: int) -> dict[str, Tensor]:
+    """Return what `network` takes: encoded for a spiking network, as they are for a twin."""
+    if isinstance(network, SpikingNetwork):
+        return encoded_inputs(recipe, split, network.input_names, seed)
+    return {name: torch.from_numpy(split.inputs[name]) for name in network.input_names}
