@@ -60,7 +60,7 @@ class _Probe(fx.Interpreter):
     def _read(self, name: str, n: fx.Node, value: Any) -> NDArray[np.generic]:
         tap = self.conversion.taps.get(name)
         if tap and tap.read == "mem":
-            return self.conversion.trace.module.get_submodule(str(n.target)).mem.numpy().copy()  # type: ignore[operator, no-any-return]
+            return self.conversion.trace.module.get_submodule(str(n.target)).mem.numpy().copy()  # type: ignore[operator]
         spikes = value[0] if isinstance(value, tuple) else value
         if isinstance(self.conversion.graph.nodes[name], SPIKING):
             return (spikes.numpy() != 0).astype(np.uint8)  # type: ignore[no-any-return]
@@ -97,6 +97,7 @@ def describe(agreement: Agreement) -> str:
     if first:
         return (
             f"{agreement.mismatches} of {agreement.entries} entries differ beyond rounding, "
-            f"first at step {first.step}, sample {first.sample}, node '{first.node}', neuron {first.neuron}, margin {first.margin:.3g}"
+            f"first at step {first.step}, sample {first.sample}, "
+            f"node '{first.node}', neuron {first.neuron}, margin {first.margin:.3g}"
         )
     return f"{agreement.entries} entries equal, {agreement.ties} ties within rounding"

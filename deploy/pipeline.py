@@ -1,0 +1,89 @@
+"""Running a whole network: its chip stages on a backend, its host stages by onnxruntime, tensors handed on.
+
+Shapes: T time, B batch, `*` the tensor's own shape.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.deploy.backend import Backend, Inputs, Program
+from spikeport.errors import UsageError
+from spikeport.export.onnx_stage import HostFunction
+from spikeport.export.recording import Recording
+from spikeport.export.stages import ChipStage, HostStage, StagedNetwork
+
+Array = NDArray[np.generic]
+
+
+@dataclass
+class NetworkRun:
+    """What one run of a network left behind.
+
+    Attributes:
+        tensors: every named tensor [T, B, *shape], inputs and outputs among them.
+        chip_inputs: for each chip stage, what its input nodes were given.
+        recordings: for each chip stage, what it did.
+        seconds: wall time of the chip stages, start-up of the backend included.
+    """
+
+    tensors: dict[str, Array]
+    chip_inputs: dict[str, dict[str, Array]] = field(default_factory=dict)
+    recordings: dict[str, Recording] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def lower_network(network: StagedNetwork, backend: Backend, calibration: Inputs | None = None) -> dict[str, Program]:
+    """Lower every chip stage; `calibration` is what the first of them reads."""
+    programs = {}
+    for stage in network.chips:
+        known = calibration and all(tensor in calibration for tensor in stage.inputs.values())
+        given = {node: calibration[t] for node, t in stage.inputs.items()} if known and calibration else None
+        programs[stage.name] = backend.lower(stage.graph, given)
+    return programs
+
+
+def run_network(network: StagedNetwork, programs: Mapping[str, Program], inputs_TB: Inputs) -> NetworkRun:
+    """Run `network` on its input tensors [T, B, *shape].
+
+    Raises:
+        UsageError: an input is missing or unknown.
+    """
+    if set(inputs_TB) != set(network.inputs):
+        raise UsageError(f"inputs {sorted(inputs_TB)}", f"the network takes {sorted(network.inputs)}", "Name each once")
+    run = NetworkRun({name: np.asarray(x) for name, x in inputs_TB.items()})
+    for stage in network.stages:
+        if isinstance(stage, ChipStage):
+            _run_chip(stage, programs[stage.name], run)
+        else:
+            _run_host(stage, run)
+    return run
+
+
+def _run_chip(stage: ChipStage, program: Program, run: NetworkRun) -> None:
+    given = {node: run.tensors[tensor] for node, tensor in stage.inputs.items()}
+    start = time.perf_counter()
+    recording = program.run(given)
+    run.seconds += time.perf_counter() - start
+    run.chip_inputs[stage.name] = given
+    run.recordings[stage.name] = recording
+    for node, tensor in stage.outputs.items():
+        run.tensors[tensor] = recording.aligned(node)
+
+
+def _run_host(stage: HostStage, run: NetworkRun) -> None:
+    """Call a window stage once; what it answers has no time axis of its own and becomes one step."""
+    values = HostFunction(stage.path)({node: run.tensors[tensor] for node, tensor in stage.inputs.items()})
+    for node, tensor in stage.outputs.items():
+        run.tensors[tensor] = values[node][None]
+
+
+def scores(run: NetworkRun, network: StagedNetwork) -> Array:
+    """Return the class scores [B, K]: the first output, summed over time (spikes are counted)."""
+    answer: Array = run.tensors[network.outputs[0]].astype(np.float64).sum(axis=0)
+    return answer.reshape(len(answer), -1)

@@ -1,0 +1,129 @@
+"""`manifest.json`: what a bundle holds and means."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from spikeport.errors import ArtefactError
+
+SCHEMA = 1
+
+
+def _plain_name(name: str) -> str:
+    if PurePosixPath(name).name != name or name.startswith("."):
+        raise ValueError(f"'{name}' is not a plain file name")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain_name)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class InputSpec(_Model):
+    """One input: its shape without time and batch, and how raw data become it."""
+
+    name: str
+    shape: tuple[int, ...]
+    encoding: dict[str, Any] | None = None
+
+
+class ChipSpec(_Model):
+    """A chip stage: a NIR file with its register edges."""
+
+    kind: Literal["chip"] = "chip"
+    name: str
+    file: FileName
+    sha256: Sha256
+    registers: tuple[tuple[str, str], ...]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+class HostSpec(_Model):
+    """A host stage: an ONNX file."""
+
+    kind: Literal["host"] = "host"
+    name: str
+    file: FileName
+    sha256: Sha256
+    form: Literal["window"]
+    timesteps_out: int = Field(ge=1)
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    macs_per_call: int = Field(ge=0)
+    not_counted: tuple[str, ...] = ()
+
+
+class RewriteSpec(_Model):
+    """A change of form between the model and the graph."""
+
+    node: str
+    what: str
+    bound: str
+
+
+class Verification(_Model):
+    """How the export was held against the model.
+
+    `exact`: no spike of any neuron node differs on the samples but for ties within rounding. `skipped`: the user
+    asked for `--no-verify`.
+    """
+
+    status: Literal["exact", "skipped"]
+    samples: int
+    entries: int
+    ties: int
+    host_max_difference: float | None = None
+
+
+class Manifest(_Model):
+    """The bundle's table of contents."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    name: str
+    dt_s: float = Field(gt=0)
+    timesteps: int = Field(ge=1)
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[str, ...]
+    stages: tuple[Annotated[ChipSpec | HostSpec, Field(discriminator="kind")], ...]
+    golden_sha256: Sha256
+    rewrites: tuple[RewriteSpec, ...]
+    verification: Verification
+    provenance: dict[str, Any]
+
+    def dump(self) -> str:
+        """Return the JSON text."""
+        return self.model_dump_json(indent=2, by_alias=True) + "\n"
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read `manifest.json`.
+
+    Raises:
+        ArtefactError: it is missing, not JSON, of another schema, or says what no manifest says.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtefactError(str(path), "there is no manifest", "Name a bundle that `spikeport export` made") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtefactError(str(path), f"it is not readable JSON ({error})", "Export the bundle again") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise ArtefactError(
+            str(path), f"its schema is {found}, this version reads {SCHEMA}", "Export it with this version"
+        )
+    try:
+        return Manifest.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ArtefactError(f"{path}: {where}", first["msg"], "Export the bundle again") from error

@@ -1,0 +1,78 @@
+"""Reading `.nir` files of any origin, within bounds; writing ours.
+
+A `.nir` file is HDF5 from anywhere: before nir parses it, its tree is walked, so that links out of the file, cycles
+of groups and absurd sizes are refused instead of followed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import nir
+
+from spikeport.errors import ArtefactError, UnfaithfulError
+from spikeport.export.graph import ChipGraph
+
+MAX_BYTES = 4 << 30
+MAX_OBJECTS = 200_000
+MAX_DEPTH = 40
+
+
+def read_nir(path: Path) -> nir.NIRGraph:
+    """Read a NIR graph.
+
+    Raises:
+        ArtefactError: the file is missing, not HDF5, not NIR, or hostile.
+    """
+    if not path.is_file():
+        raise ArtefactError(str(path), "there is no such file", "Check the path")
+    try:
+        with h5py.File(path, "r") as file:
+            if "node" not in file:
+                raise ArtefactError(str(path), "it is HDF5 but not NIR: it has no 'node'", "Export it with nir.write")
+            _walk(path, file["node"])
+        graph = nir.read(path, type_check=False)
+    except OSError as error:
+        raise ArtefactError(str(path), f"it is not a readable HDF5 file ({error})", "Export it again") from error
+    except (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError) as error:
+        if isinstance(error, ArtefactError):
+            raise
+        raise ArtefactError(
+            str(path), f"nir {nir.version} cannot read it ({type(error).__name__}: {error})", "Export it again"
+        ) from error
+    if not isinstance(graph, nir.NIRGraph):
+        raise ArtefactError(str(path), f"it holds a single {type(graph).__name__}, not a graph", "Export a graph")
+    return graph
+
+
+def write_nir(path: Path, graph: ChipGraph) -> None:
+    """Write `graph`; its time step and registers belong into the manifest."""
+    if bad := [name for name in graph.nodes if "/" in name]:
+        raise UnfaithfulError(f"node '{bad[0]}'", "a NIR file cannot hold '/' in a name", "Rename it")
+    nir.write(path, graph.to_nir())
+
+
+def _walk(path: Path, root: h5py.Group) -> None:
+    stack: list[tuple[h5py.Group, frozenset[object], int]] = [(root, frozenset(), 0)]
+    objects, size = 0, 0
+    while stack:
+        group, above, depth = stack.pop()
+        address = h5py.h5o.get_info(group.id).addr
+        if address in above or depth > MAX_DEPTH:
+            raise ArtefactError(f"{path}:{group.name}", "its groups contain themselves", "Export it again")
+        for key in group:
+            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+                raise ArtefactError(f"{path}:{group.name}/{key}", "it links out of its place", "Export it again")
+            child = group[key]
+            objects += 1
+            if isinstance(child, h5py.Group):
+                stack.append((child, above | {address}, depth + 1))
+            elif isinstance(child, h5py.Dataset):
+                size += child.size * child.dtype.itemsize if child.size else 0
+            if size > MAX_BYTES or objects > MAX_OBJECTS:
+                raise ArtefactError(
+                    f"{path}:{group.name}/{key}",
+                    f"it declares over {size >> 20} MiB in {objects} objects, the limit is {MAX_BYTES >> 20} MiB",
+                    "Split the network",
+                )

@@ -1,0 +1,104 @@
+"""A network cut into stages: chip graphs and host functions that pass named tensors on.
+
+A tensor is [T, B, *shape]. A stage reads some by name and writes others; the stages stand in the order in which
+they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from spikeport.errors import UsageError
+from spikeport.export.graph import ChipGraph, Edge, IfStep
+from spikeport.export.nir_file import read_nir
+from spikeport.export.shapes import Shape
+
+
+@dataclass(frozen=True)
+class ChipStage:
+    """A part that runs on a chip: a discrete-time NIR graph.
+
+    Attributes:
+        name: unique in the network.
+        graph: what it computes.
+        inputs: the tensor that each input node reads.
+        outputs: the tensor that each output node writes.
+    """
+
+    name: str
+    graph: ChipGraph
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    kind: Literal["chip"] = "chip"
+
+
+@dataclass(frozen=True)
+class HostStage:
+    """A part that runs beside the chip, by onnxruntime.
+
+    Attributes:
+        name: unique in the network.
+        path: the ONNX file.
+        form: `window`: called once with all T steps, giving T_out steps.
+        timesteps_out: T_out of a window stage.
+        macs_per_call: multiply-accumulates of one call on one sample.
+        not_counted: ONNX operators whose cost `macs_per_call` leaves out.
+    """
+
+    name: str
+    path: Path
+    form: Literal["window"]
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    timesteps_out: int
+    macs_per_call: int
+    not_counted: tuple[str, ...] = ()
+    kind: Literal["host"] = "host"
+
+
+Stage = ChipStage | HostStage
+
+
+@dataclass(frozen=True)
+class StagedNetwork:
+    """A whole network.
+
+    Attributes:
+        name: for the user.
+        dt_s: the time step in seconds.
+        inputs: the shape of each input tensor, without time and batch.
+        outputs: the tensors that the network answers with.
+        stages: in order of execution.
+    """
+
+    name: str
+    dt_s: float
+    inputs: Mapping[str, Shape]
+    outputs: tuple[str, ...]
+    stages: tuple[Stage, ...]
+
+    @property
+    def chips(self) -> tuple[ChipStage, ...]:
+        """The chip stages."""
+        return tuple(stage for stage in self.stages if isinstance(stage, ChipStage))
+
+
+def network_of_nir(
+    path: Path, dt_s: float | None, registers: list[Edge] | None = None, if_step: IfStep | None = None
+) -> StagedNetwork:
+    """Return a bare `.nir` file, made by any tool, as a network of one chip stage.
+
+    Raises:
+        UsageError: `dt_s` is missing; NIR files carry no time step.
+    """
+    if dt_s is None:
+        raise UsageError(
+            f"{path}", "a .nir file carries no time step", "Give the step it was trained with: --dt SECONDS"
+        )
+    graph = ChipGraph.from_nir(read_nir(path), dt_s, registers, if_step)
+    inputs = {name: graph.shapes[name] for name in graph.inputs}
+    stage = ChipStage("core", graph, {n: n for n in graph.inputs}, {n: n for n in graph.outputs})
+    return StagedNetwork(path.stem, dt_s, inputs, graph.outputs, (stage,))
