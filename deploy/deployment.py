@@ -1,0 +1,77 @@
+"""A deployment on disk: what a backend needs, what becomes of every node, and what the samples did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.deploy.backend import Backend
+from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network
+from spikeport.export.audit import Agreement, audit
+from spikeport.export.recording import Recording
+from spikeport.export.stages import StagedNetwork
+from spikeport.files import new_folder, refuse_existing
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The outcome of a deployment.
+
+    Attributes:
+        path: its folder.
+        agreements: each chip stage's audit against the reference; empty where there were no samples.
+        as_declared: every stage is exact, or runs on a backend that quantises and says so.
+    """
+
+    path: Path
+    agreements: Mapping[str, Agreement]
+    as_declared: bool
+
+
+def deploy_network(
+    network: StagedNetwork, backend: Backend, out: Path, inputs_TB: Mapping[str, Array] | None, samples: int
+) -> Deployment:
+    """Lower `network`, write the new folder `out`, run at most `samples` of the inputs and audit them.
+
+    Raises:
+        UnfaithfulError: the backend refuses a node.
+        UnavailableError: the backend cannot run here.
+        UsageError: `out` exists.
+    """
+    refuse_existing(out)
+    programs = lower_network(network, backend, inputs_TB)
+    run = run_network(network, programs, {n: x[:, :samples] for n, x in inputs_TB.items()}) if inputs_TB else None
+    agreements = audit_run(network, run) if run else {}
+    with new_folder(out) as folder:
+        for stage in network.chips:
+            place = folder / stage.name
+            place.mkdir()
+            programs[stage.name].save(place)
+            verdicts = [asdict(verdict) for verdict in backend.explain(stage.graph)]
+            (place / "explain.json").write_text(json.dumps(verdicts, indent=2) + "\n", encoding="utf-8")
+            if run:
+                _save_recording(place / "recording.npz", run.recordings[stage.name])
+    quantised = {n for n, r in (run.recordings if run else {}).items() if r.unit_roundoff is None}
+    as_declared = all(agreement.exact or stage in quantised for stage, agreement in agreements.items())
+    return Deployment(out, agreements, as_declared)
+
+
+def audit_run(network: StagedNetwork, run: NetworkRun) -> dict[str, Agreement]:
+    """Audit every chip stage of a run on the inputs that it was given."""
+    return {
+        stage.name: audit(stage.graph, run.chip_inputs[stage.name], run.recordings[stage.name])
+        for stage in network.chips
+    }
+
+
+def _save_recording(path: Path, recording: Recording) -> None:
+    latency = {f"latency_steps/{name}": np.array(steps) for name, steps in recording.latency_steps.items()}
+    nodes = {f"node/{name}": values for name, values in recording.nodes.items()}
+    np.savez_compressed(path, timesteps=np.array(recording.timesteps), **nodes, **latency)  # type: ignore[arg-type]

@@ -1,0 +1,29 @@
+"""`spikeport deploy`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from spikeport.cli.sources import backend_names, open_network
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lower a network, run its golden samples, and say whether it is the same network."""
+    from spikeport.deploy import backends
+    from spikeport.deploy.deployment import deploy_network
+    from spikeport.export.verify import describe
+
+    (name,) = backend_names([args.backend], [])
+    network, bundle = open_network(args)
+    out = args.out or Path(f"{args.network.resolve().name.removesuffix('.bundle').removesuffix('.nir')}.{name}")
+    golden = bundle.golden().inputs if bundle else None
+    deployed = deploy_network(network, backends.get(name), out, golden, args.samples)
+    for stage, agreement in deployed.agreements.items():
+        verdict = "exact" if agreement.exact else "MISMATCH"
+        print(f"{stage}: {verdict}, {describe(agreement)}, Jaccard {agreement.jaccard:.4f}")
+    if golden is None:
+        print("not run: a bare .nir file carries no samples; `spikeport bench` takes some with --data")
+    print(f"deployment: {out}")
+    print(f"next: spikeport bench {args.network} --backend {name}")
+    return 0 if deployed.as_declared else 1

@@ -1,0 +1,154 @@
+"""The verbs and their options, declared without importing what they run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import spikeport
+
+EPILOG = "Each verb ends with the next command to try. `spikeport VERB --help` shows its options."
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the whole command line."""
+    parser = argparse.ArgumentParser(prog="spikeport", description=spikeport.__doc__, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"spikeport {spikeport.__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for add in (_demo, _train, _export, _check, _deploy, _bench, _report, _list, _env):
+        add(verbs)
+    return parser
+
+
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _verb(verbs: Verbs, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=_lazy(name))
+    return parser
+
+
+def _lazy(verb: str) -> Callable[[argparse.Namespace], int]:
+    """Import a verb's module only when it runs."""
+
+    def run(args: argparse.Namespace) -> int:
+        code: int = importlib.import_module(f"spikeport.cli.{verb}_verb").run(args)
+        return code
+
+    return run
+
+
+def _demo(verbs: Verbs) -> None:
+    parser = _verb(verbs, "demo", "the whole path on real audio-visual digits, report at the end", "spikeport demo")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for everything it makes (default: demo)")
+    parser.add_argument("--backend", action="append", metavar="NAME", help="backends to run (default: all)")
+    parser.add_argument("--samples", type=_count, default=300, metavar="N", help="test samples per row (default: 300)")
+
+
+def _train(verbs: Verbs) -> None:
+    parser = _verb(verbs, "train", "train a recipe", "spikeport train av-digits --set data.noise.image=0.5")
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a YAML file")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one key of the recipe")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/NAME)")
+    parser.add_argument("--resume", action="store_true", help="go on after the last whole epoch")
+
+
+def _export(verbs: Verbs) -> None:
+    parser = _verb(verbs, "export", "export a run through NIR to a bundle, verified", "spikeport export runs/av-digits")
+    parser.add_argument("source", type=Path, metavar="RUN", help="a folder that train wrote")
+    parser.add_argument("--out", type=Path, metavar="NAME.bundle", help="the bundle's folder (default: NAME.bundle)")
+    parser.add_argument("--samples", type=_count, default=64, metavar="N", help="verify on so many (default: 64)")
+    parser.add_argument("--no-verify", action="store_true", help="write unverified; the manifest says so")
+
+
+def _check(verbs: Verbs) -> None:
+    parser = _verb(
+        verbs, "check", "what would run where, and why not; runs nothing", "spikeport check av-digits.bundle"
+    )
+    _network(parser)
+    _backends(parser, "backends to ask (default: all)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _deploy(verbs: Verbs) -> None:
+    parser = _verb(
+        verbs,
+        "deploy",
+        "lower a network to a backend, run samples, audit them",
+        "spikeport deploy av-digits.bundle --backend lava-float",
+    )
+    _network(parser)
+    parser.add_argument("--backend", required=True, metavar="NAME", help="`spikeport list backends` names them")
+    parser.add_argument("--samples", type=_count, default=8, metavar="N", help="golden samples to run (default: 8)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the deployment's folder (default: NAME.BACKEND)")
+
+
+def _bench(verbs: Verbs) -> None:
+    parser = _verb(
+        verbs,
+        "bench",
+        "accuracy, spikes, SynOps and energy of networks on the same samples",
+        "spikeport bench runs/av-digits --ann runs/av-digits-ann --backend all --json results.json",
+    )
+    parser.add_argument("networks", nargs="+", type=Path, metavar="RUN|BUNDLE", help="what to measure")
+    _backends(parser, "backends to run, or `all` (default: none for a run, reference for a bundle)")
+    parser.add_argument("--ann", type=Path, metavar="RUN", help="the run of the ANN twin to compare with")
+    parser.add_argument("--data", metavar="NAME|FILE.npz", help="labelled samples (default: the recipe's test split)")
+    parser.add_argument(
+        "--encoding",
+        action="append",
+        default=[],
+        metavar="INPUT[=NAME]",
+        help="FILE.npz holds this input raw: encode it, by default as the network's recipe does",
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="skip and count unreadable samples")
+    parser.add_argument("--samples", type=_count, metavar="N", help="the first N samples (default: all)")
+    parser.add_argument("--floor", action="append", default=[], metavar="accuracy=X", help="fail below this")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write results.json")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report page")
+
+
+def _report(verbs: Verbs) -> None:
+    parser = _verb(verbs, "report", "redraw a report from results.json", "spikeport report results.json --html r.html")
+    parser.add_argument("results", type=Path, metavar="results.json")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page instead of the terminal's table")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+
+
+def _list(verbs: Verbs) -> None:
+    parser = _verb(verbs, "list", "list what there is", "spikeport list backends")
+    parser.add_argument("what", choices=("models", "recipes", "datasets", "backends", "energy-models"))
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _env(verbs: Verbs) -> None:
+    _verb(verbs, "env", "a paste-ready block for a bug report", "spikeport env")
+
+
+def _network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("network", type=Path, metavar="BUNDLE|FILE.nir")
+    parser.add_argument("--dt", type=float, metavar="S", help="a bare .nir file's time step in seconds")
+    parser.add_argument("--register", action="append", metavar="u:w", help="an edge that carries the step before")
+    parser.add_argument("--if-step", choices=("euler", "per-step"), help="how I and IF nodes integrate r I")
+
+
+def _backends(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--backend", action="append", metavar="NAME", help=text)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("it must be at least 1")
+    return value

@@ -1,0 +1,45 @@
+"""What the verbs name on the command line: networks and backends."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from spikeport.errors import ArtefactError, UsageError
+from spikeport.export.bundle import Bundle, is_bundle
+from spikeport.export.graph import Edge
+from spikeport.export.stages import StagedNetwork, network_of_nir
+
+
+def open_network(args: argparse.Namespace) -> tuple[StagedNetwork, Bundle | None]:
+    """Return the network named by BUNDLE|FILE.nir with --dt, --register and --if-step."""
+    path: Path = args.network
+    if is_bundle(path):
+        if args.dt is not None or args.register or args.if_step:
+            raise UsageError(f"{path}", "a bundle says its own dt and registers", "Drop --dt, --register and --if-step")
+        bundle = Bundle.open(path)
+        return bundle.network, bundle
+    if path.is_dir():
+        raise ArtefactError(str(path), "it is a folder without a manifest.json", "Name a bundle or a .nir file")
+    registers = [_edge(text) for text in args.register] if args.register else None
+    return network_of_nir(path, args.dt, registers, args.if_step), None
+
+
+def backend_names(wanted: Iterable[str] | None, default: Iterable[str]) -> list[str]:
+    """Return the backends asked for; `all` stands for every one. An unknown name is an error before anything runs."""
+    from spikeport.deploy import backends
+
+    names: list[str] = []
+    for name in wanted or default:
+        if name != "all" and name not in backends:
+            backends.get(name)
+        names += [n for n in (backends if name == "all" else [name]) if n not in names]
+    return names
+
+
+def _edge(text: str) -> Edge:
+    source, colon, target = text.partition(":")
+    if not (source and colon and target):
+        raise UsageError(f"--register {text}", "it is not an edge", "Write it as source:target")
+    return (source, target)
