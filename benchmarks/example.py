@@ -1,0 +1,73 @@
+"""One sample for the report: its inputs as pictures and the spikes that they cause.
+
+Shape suffixes: T time steps, N samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.benchmarks import blocks
+from spikeport.benchmarks.rows import Scored
+from spikeport.benchmarks.samples import Samples
+from spikeport.benchmarks.subject import Subject
+
+MAX_EVENTS = 20_000
+
+
+def example(subject: Subject, samples: Samples, scored: Sequence[Scored]) -> blocks.Example | None:
+    """Return the first sample with the rasters of the first row that ran, `None` where none did."""
+    ran = [s for s in scored if s.run is not None]
+    if not ran or ran[0].run is None:
+        return None
+    return blocks.Example(
+        label=str(samples.labels_N[0]),
+        predicted={s.row.name: str(s.answers_N[0]) for s in scored if s.answers_N is not None},
+        inputs=_pictures(samples),
+        rasters=tuple(_rasters(subject, ran[0])),
+    )
+
+
+def _pictures(samples: Samples) -> tuple[blocks.Heatmap, ...]:
+    if samples.raw is not None:
+        return tuple(_picture(name, x[0]) for name, x in samples.raw.inputs.items())
+    return tuple(_picture(f"{n} (spikes a step)", x[:, 0].mean(axis=0)) for n, x in samples.encoded.items())
+
+
+def _picture(name: str, x: NDArray[np.generic]) -> blocks.Heatmap:
+    """A still is shown as it is; a sequence [frames, features] with time along x."""
+    if x.ndim == 3:
+        values, labels = x.sum(axis=0), ("x", "y")
+    elif x.ndim == 2:
+        values, labels = x.T, ("frame", "feature")
+    else:
+        values, labels = x.reshape(1, -1), ("feature", "")
+    rounded = tuple(tuple(round(float(v), 4) for v in row) for row in values)
+    return blocks.Heatmap(
+        name=name, values=rounded, x_label=labels[0], y_label=labels[1], origin="lower" if x.ndim == 2 else "upper"
+    )
+
+
+def _rasters(subject: Subject, scored: Scored) -> list[blocks.Raster]:
+    assert scored.run is not None
+    rasters = []
+    for stage in subject.bundle.network.chips:
+        recording = scored.run.recordings[stage.name]
+        shown = [(name, scored.run.chip_inputs[stage.name][name]) for name in stage.graph.inputs]
+        shown += [(name, recording.aligned(name)) for name in stage.graph.spiking]
+        rasters += [_raster(name, values[:, 0]) for name, values in shown if np.isin(values[:, 0], (0, 1)).all()]
+    return rasters
+
+
+def _raster(name: str, spikes: NDArray[np.generic]) -> blocks.Raster:
+    flat_TN = spikes.reshape(len(spikes), -1)
+    events = np.argwhere(flat_TN != 0)[:MAX_EVENTS]
+    return blocks.Raster(
+        node=name,
+        neurons=flat_TN.shape[1],
+        timesteps=len(flat_TN),
+        events=tuple((int(t), int(n)) for t, n in events),
+    )

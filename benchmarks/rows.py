@@ -1,0 +1,257 @@
+"""One row each: the ANN twin, the snnTorch network, a backend. All are scored on the same samples.
+
+Shape suffixes: T time steps, N samples, K classes.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spikeport.benchmarks import blocks
+from spikeport.benchmarks.counting.ann import count_ann
+from spikeport.benchmarks.counting.layers import AnnCounts
+from spikeport.benchmarks.counting.network import NetworkCounts, ann_block, snn_block, stage_shares
+from spikeport.benchmarks.counting.stage import count_stage
+from spikeport.benchmarks.energy.estimate import energy_rows
+from spikeport.benchmarks.energy.model import EnergyModel
+from spikeport.benchmarks.results import Row, Status
+from spikeport.benchmarks.samples import Samples
+from spikeport.benchmarks.statistics import wilson
+from spikeport.benchmarks.subject import Subject
+from spikeport.deploy.backend import Backend
+from spikeport.deploy.deployment import audit_run
+from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network, scores
+from spikeport.errors import SpikeportError, UnavailableError, UnfaithfulError, UsageError
+from spikeport.export.audit import Agreement
+from spikeport.export.convert import convert
+from spikeport.export.verify import describe, record_model
+from spikeport.models.twin import Twin
+from spikeport.train.run import Run
+
+NOT_MEASURED = "joules were not measured: no counter was asked for"
+CALIBRATION_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row with what later comparisons need of it.
+
+    Attributes:
+        row: the row.
+        answers_N: the predicted classes, `None` where nothing ran.
+        counts: for energy comparisons.
+        run: the recordings, for the example.
+        expected: a mismatch was declared beforehand: the backend quantises.
+        trace: the traceback of a row that failed.
+    """
+
+    row: Row
+    answers_N: NDArray[np.int64] | None = None
+    counts: NetworkCounts | AnnCounts | None = None
+    run: NetworkRun | None = None
+    expected: bool = False
+    trace: str | None = field(default=None, compare=False)
+
+
+def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -> Scored:
+    """Score the ANN twin of `subject`.
+
+    Raises:
+        UsageError: `twin` is not an ANN's run, or was trained on other data or noise than the subject.
+    """
+    network = twin.network
+    if not isinstance(network, Twin):
+        raise UsageError(str(twin.path), "it is a spiking network's run", "Train the twin with --set kind=ann")
+    if subject.recipe is None or twin.recipe.data != subject.recipe.data:
+        raise UsageError(str(twin.path), "it was trained on other data or noise", "Train both by the same recipe")
+    if samples.raw is None:
+        raise UsageError("--data", "the file holds encoded inputs, and the ANN takes raw ones", "Drop --ann")
+    inputs = {name: torch.from_numpy(samples.raw.inputs[name]) for name in network.input_names}
+    answers: list[torch.Tensor] = []
+    start = time.perf_counter()
+    counts = count_ann(network, lambda: answers.append(network(inputs)), len(samples.labels_N))
+    seconds = time.perf_counter() - start
+    predicted_N = answers[0].argmax(1).numpy()
+    row = Row(
+        **_about(subject, samples, "ann", "ann", twin.recipe.seed),
+        twin="same topology with ReLU: a still runs once, a sequence once a frame",
+        status="ok",
+        reason=None,
+        accuracy=_accuracy(predicted_N, samples),
+        agreement=None,
+        stages=(),
+        counts=ann_block(counts),
+        energy=energy_rows(counts, models),
+        measured=None,
+        timing=_timing(seconds, len(predicted_N), 1),
+        missing={"agreement": "the ANN is another network", "measured": NOT_MEASURED},
+    )
+    return Scored(row, predicted_N, counts)
+
+
+def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -> Scored:
+    """Score the snnTorch network itself, and audit it against its own export."""
+    network = subject.network
+    assert network is not None
+    inputs = {name: torch.as_tensor(samples.encoded[name], dtype=torch.float32) for name in network.input_names}
+    first = {n: x[0, :1] for n, x in inputs.items()}
+    conversion = convert(network.core, first, subject.bundle.network.dt_s, network.input_names)
+    start = time.perf_counter()
+    recording = record_model(conversion, inputs)
+    seconds = time.perf_counter() - start
+    with torch.no_grad():
+        spikes_TNK = torch.from_numpy(recording.nodes["output"].astype(np.float32))
+        answer = network.readout(spikes_TNK) if network.readout else spikes_TNK.sum(0)
+    run = NetworkRun(dict(samples.encoded), {"core": dict(samples.encoded)}, {"core": recording}, seconds)
+    return _finish(subject, samples, "snn", "snn", run, answer.argmax(1).numpy(), models)
+
+
+def backend_row(
+    name: str, backend: Backend, subject: Subject, samples: Samples, models: Sequence[EnergyModel]
+) -> Scored:
+    """Run `subject` on a backend; whatever goes wrong becomes the row's status and reason."""
+    network = subject.bundle.network
+    calibration = {n: x[:, :CALIBRATION_SAMPLES] for n, x in samples.encoded.items()}
+    try:
+        programs = lower_network(network, backend, calibration)
+        run = run_network(network, programs, samples.encoded)
+        answers_N = scores(run, network).argmax(1).astype(np.int64)
+        return _finish(subject, samples, name, "backend", run, answers_N, models)
+    except UnfaithfulError as error:
+        return _never_ran(subject, samples, name, "unsupported", str(error))
+    except UnavailableError as error:
+        return _never_ran(subject, samples, name, "unavailable", str(error))
+    except SpikeportError as error:
+        return _never_ran(subject, samples, name, "failed", str(error))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        return _never_ran(subject, samples, name, "failed", reason, traceback.format_exc())
+
+
+def _finish(
+    subject: Subject,
+    samples: Samples,
+    name: str,
+    kind: str,
+    run: NetworkRun,
+    answers_N: NDArray[np.int64],
+    models: Sequence[EnergyModel],
+) -> Scored:
+    network = subject.bundle.network
+    agreements = audit_run(network, run)
+    chip = {s.name: count_stage(s.graph, run.chip_inputs[s.name], run.recordings[s.name]) for s in network.chips}
+    counts = NetworkCounts(chip, subject.host_layers)
+    quantised = any(recording.unit_roundoff is None for recording in run.recordings.values())
+    status, reason = _verdict(agreements, quantised)
+    row = Row(
+        **_about(subject, samples, name, kind, subject.recipe.seed if subject.recipe else None),
+        twin=None,
+        status=status,
+        reason=reason,
+        accuracy=_accuracy(answers_N, samples),
+        agreement=agreement_block(agreements),
+        stages=stage_shares(counts),
+        counts=snn_block(counts),
+        energy=energy_rows(counts, models),
+        measured=None,
+        timing=_timing(run.seconds, len(answers_N), subject.timesteps),
+        missing={"measured": NOT_MEASURED},
+    )
+    return Scored(row, answers_N, counts, run, quantised)
+
+
+def _verdict(agreements: Mapping[str, Agreement], quantised: bool) -> tuple[Status, str | None]:
+    if all(agreement.exact for agreement in agreements.values()):
+        return "ok", None
+    worst = min(agreements.values(), key=lambda agreement: agreement.jaccard)
+    why = "quantised to integers, so it differs from the float network by construction: " if quantised else ""
+    return "mismatch", f"{why}{describe(worst)}"
+
+
+def _never_ran(
+    subject: Subject, samples: Samples, name: str, status: Status, reason: str, trace: str | None = None
+) -> Scored:
+    row = Row(
+        **_about(subject, samples, name, "backend", subject.recipe.seed if subject.recipe else None),
+        twin=None,
+        status=status,
+        reason=reason,
+        accuracy=None,
+        agreement=None,
+        stages=(),
+        counts=None,
+        energy=(),
+        measured=None,
+        timing=None,
+    )
+    return Scored(row, trace=trace)
+
+
+def _about(subject: Subject, samples: Samples, name: str, kind: str, seed: int | None) -> dict[str, Any]:
+    recipe = subject.recipe
+    noise = {f"noise.{n}": level for n, level in recipe.data.noise.items()} if recipe else {}
+    return {
+        "id": f"{subject.name}/{name}",
+        "name": name,
+        "kind": kind,
+        "model": recipe.model.name if recipe else subject.name,
+        "bundle": None if kind == "ann" else subject.bundle.sha256,
+        "seed": seed,
+        "dataset": samples.about,
+        "condition": {**noise, "T": subject.timesteps},
+        "dt_s": subject.bundle.network.dt_s,
+        "timesteps": subject.timesteps,
+    }
+
+
+def _accuracy(answers_N: NDArray[np.int64], samples: Samples) -> blocks.Accuracy:
+    n = len(answers_N)
+    right = int((answers_N == samples.labels_N).sum())
+    return blocks.Accuracy(value=right / n, n=n, ci95=wilson(right, n))
+
+
+def _timing(seconds: float, samples: int, steps: int) -> blocks.Timing:
+    return blocks.Timing(ms_per_step=1e3 * seconds / samples / steps, samples_per_s=samples / seconds, batch=samples)
+
+
+def agreement_block(agreements: Mapping[str, Agreement]) -> blocks.Agreement:
+    """Return the audits of all chip stages as one block; nodes of several stages get their stage's name."""
+    several = len(agreements) > 1
+    nodes: dict[str, blocks.NodeAgreement] = {}
+    latency: dict[str, int] = {}
+    firsts = [a.first_divergence for a in agreements.values() if a.first_divergence]
+    for stage, agreement in agreements.items():
+        prefix = f"{stage}." if several else ""
+        latency |= {prefix + n: steps for n, steps in agreement.latency_steps.items()}
+        for name, node in agreement.per_node.items():
+            if node.jaccard is None:
+                continue
+            nodes[prefix + name] = blocks.NodeAgreement(
+                spikes=1 - (node.mismatches + node.ties) / node.entries,
+                jaccard=node.jaccard,
+                mismatches=node.mismatches,
+                ties=node.ties,
+                spikes_reference=node.spikes_reference,
+                spikes_backend=node.spikes_backend,
+            )
+    first = min(firsts) if firsts else None
+    worst = min(agreements.values(), key=lambda agreement: agreement.jaccard)
+    return blocks.Agreement(
+        exact=all(agreement.exact for agreement in agreements.values()),
+        ties=sum(agreement.ties for agreement in agreements.values()),
+        spikes=min(agreement.equal_spikes for agreement in agreements.values()),
+        jaccard=worst.jaccard,
+        latency_steps=latency,
+        first_divergence=None
+        if first is None
+        else blocks.Divergence(node=first.node, step=max(first.step, 0), neuron=first.neuron, margin=first.margin),
+        per_node=nodes,
+    )

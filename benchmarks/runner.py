@@ -1,0 +1,139 @@
+"""The benchmark: every network, its twin and every backend on the same samples, into one `Results`."""
+
+from __future__ import annotations
+
+import datetime
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import spikeport
+from spikeport.benchmarks import blocks
+from spikeport.benchmarks.counting.layers import AnnCounts
+from spikeport.benchmarks.counting.network import NetworkCounts
+from spikeport.benchmarks.energy import load_all
+from spikeport.benchmarks.energy.model import EnergyModel
+from spikeport.benchmarks.energy.verdict import compare
+from spikeport.benchmarks.example import example
+from spikeport.benchmarks.results import Results
+from spikeport.benchmarks.rows import Scored, ann_row, backend_row, snn_row
+from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
+from spikeport.benchmarks.statistics import paired_difference
+from spikeport.benchmarks.subject import Subject, open_subject
+from spikeport.deploy import backends
+from spikeport.errors import UsageError
+from spikeport.provenance import git_hash, machine, versions
+from spikeport.train.run import load_run
+
+PACKAGES = ("torch", "snntorch", "nir", "numpy", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure.
+
+    Attributes:
+        networks: runs and bundles.
+        backend_names: on which backends; a bundle alone runs at least on the reference.
+        ann: the run of the ANN twin.
+        data: which samples.
+        reproduce: commands that the report shows.
+    """
+
+    networks: Sequence[Path]
+    backend_names: Sequence[str] = ()
+    ann: Path | None = None
+    data: DataRequest = field(default_factory=DataRequest)
+    reproduce: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The results, with the rows whose mismatch was declared beforehand, and tracebacks of failed ones."""
+
+    results: Results
+    expected: frozenset[str]
+    traces: dict[str, str]
+
+
+def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
+    """Measure; `progress` is told what runs now."""
+    scored: list[Scored] = []
+    comparisons: list[blocks.EnergyComparison] = []
+    differences: list[blocks.Difference] = []
+    shown: blocks.Example | None = None
+    models = load_all()
+    with tempfile.TemporaryDirectory(prefix="spikeport-") as scratch:
+        for path in request.networks:
+            progress(f"opening {path}")
+            subject = open_subject(path, Path(scratch))
+            samples = load_samples(request.data, subject.recipe, subject.shapes, subject.timesteps, subject.classes)
+            rows = _score(request, subject, samples, models, progress)
+            comparisons += _energy(rows, models)
+            differences += _differences(rows, samples)
+            shown = shown or example(subject, samples, rows)
+            scored += [Scored(s.row, expected=s.expected, trace=s.trace) for s in rows]
+    results = Results(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        spikeport=spikeport.__version__,
+        git=git_hash(),
+        environment=machine() | versions(PACKAGES),
+        title=" and ".join(path.resolve().name.removesuffix(".bundle") for path in request.networks),
+        rows=tuple(s.row for s in scored),
+        comparisons=tuple(comparisons),
+        differences=tuple(differences),
+        example=shown,
+        reproduce=tuple(request.reproduce),
+    )
+    expected = frozenset(s.row.id for s in scored if s.expected)
+    return Outcome(results, expected, {s.row.id: s.trace for s in scored if s.trace})
+
+
+def _score(
+    request: Request, subject: Subject, samples: Samples, models: Sequence[EnergyModel], progress: Callable[[str], None]
+) -> list[Scored]:
+    rows = []
+    if request.ann is not None:
+        progress(f"{subject.name}: ann")
+        rows.append(ann_row(load_run(request.ann), subject, samples, models))
+    if subject.network is not None:
+        progress(f"{subject.name}: snn")
+        rows.append(snn_row(subject, samples, models))
+    names = request.backend_names or (() if subject.network else ("reference",))
+    for name in names:
+        progress(f"{subject.name}: {name}")
+        rows.append(backend_row(name, backends.get(name), subject, samples, models))
+    if not rows:
+        raise UsageError(subject.name, "there is nothing to run it on", "Name a --backend")
+    return rows
+
+
+def _energy(rows: Sequence[Scored], models: Sequence[EnergyModel]) -> list[blocks.EnergyComparison]:
+    """Compare the ANN with the first spiking row; the other backends run the same counts."""
+    ann = next((s for s in rows if isinstance(s.counts, AnnCounts)), None)
+    snn = next((s for s in rows if isinstance(s.counts, NetworkCounts)), None)
+    if ann is None or snn is None:
+        return []
+    assert isinstance(ann.counts, AnnCounts)
+    assert isinstance(snn.counts, NetworkCounts)
+    return list(compare(snn.counts, ann.counts, models, snn.row.id, ann.row.id))
+
+
+def _differences(rows: Sequence[Scored], samples: Samples) -> list[blocks.Difference]:
+    """Every row against the first: paired, since all saw the same samples."""
+    ran = [s for s in rows if s.answers_N is not None]
+    found = []
+    for other in ran[1:]:
+        paired = paired_difference(other.answers_N == samples.labels_N, ran[0].answers_N == samples.labels_N)
+        found.append(
+            blocks.Difference(
+                first=other.row.id,
+                second=ran[0].row.id,
+                value=paired.difference,
+                ci95=paired.ci95,
+                n=paired.n,
+                method="Newcombe 1998, method 10, paired",
+            )
+        )
+    return found
