@@ -69,8 +69,9 @@ def export_network(
     """
     refuse_existing(out)
     core, readout = (model.core, model.readout) if isinstance(model, SpikingNetwork) else (model, None)
-    sample_TB = _named(core, sample)
-    conversion = convert(core, {n: x[0] for n, x in sample_TB.items()}, dt_s)
+    names = model.input_names if isinstance(model, SpikingNetwork) else None
+    sample_TB = _named(core, sample, names)
+    conversion = convert(core, {n: x[0] for n, x in sample_TB.items()}, dt_s, names)
     agreement = verify(conversion, sample_TB) if check else None
     recording = record_model(conversion, {n: x[:, :GOLDEN_SAMPLES] for n, x in sample_TB.items()})
     with new_folder(out) as folder:
@@ -78,10 +79,10 @@ def export_network(
     return Bundle.open(out)
 
 
-def _named(core: nn.Module, sample: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _named(core: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None) -> dict[str, Tensor]:
     if isinstance(sample, Tensor):
-        names = list(inspect.signature(core.forward).parameters)
-        sample = {names[0]: sample}
+        first = (names or tuple(inspect.signature(core.forward).parameters))[0]
+        sample = {first: sample}
     tensors = {n: x.detach().cpu() for n, x in sample.items()}
     for name, x in tensors.items():
         if x.ndim < 3 or x.shape[0] < 1 or x.shape[1] < 1:

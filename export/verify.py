@@ -23,7 +23,7 @@ from spikeport.export.recording import FLOAT32, FLOAT64, Recording
 
 def record_model(conversion: Conversion, sample_TB: Mapping[str, Tensor]) -> Recording:
     """Run the traced model over a sample [T, B, *shape] and record every neuron node and output."""
-    names = [n.name for n in conversion.trace.module.graph.nodes if n.op == "placeholder"]
+    names = conversion.trace.inputs
     timesteps = len(sample_TB[names[0]])
     probe = _Probe(conversion)
     forget(conversion.trace.module)

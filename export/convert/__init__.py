@@ -43,36 +43,45 @@ class Conversion:
     rewrites: tuple[Rewrite, ...]
 
 
-def convert(model: nn.Module, sample_B: Mapping[str, Tensor], dt_s: float) -> Conversion:
+def convert(
+    model: nn.Module, sample_B: Mapping[str, Tensor], dt_s: float, input_names: tuple[str, ...] | None = None
+) -> Conversion:
     """Convert one time step of `model`.
 
     Args:
         model: `forward(*inputs_B) -> output_B` or a tuple of outputs; left untouched.
         sample_B: one step's inputs by forward's argument names, [B, *shape].
         dt_s: the time step in seconds.
+        input_names: what to call forward's arguments, where not as in the code.
 
     Raises:
         UnfaithfulError: a layer or call has no faithful form; the message names it and the nearest choice.
     """
-    traced = trace(model, sample_B)
+    traced = trace(model, sample_B, input_names)
     builder = Builder(dt_s)
     values: dict[fx.Node, Any] = {}
     outputs: dict[str, str] = {}
+    inputs = iter(traced.inputs)
     for node in traced.module.graph.nodes:
         if node.op == "output":
             outputs = _outputs(builder, node, values)
+        elif node.op == "placeholder":
+            values[node] = _input(builder, next(inputs), traced.shapes[node.name])
         else:
             values[node] = _convert_node(builder, traced, node, values)
     _require_neurons(builder, model)
     return Conversion(builder.graph(), traced, builder.taps, outputs, tuple(builder.rewrites))
 
 
+def _input(builder: Builder, name: str, shape: tuple[int, ...] | None) -> Signal:
+    if shape is None:
+        raise UnfaithfulError(f"input '{name}'", "it is not a tensor", "Take tensors only")
+    return builder.input(name, shape)
+
+
 def _convert_node(builder: Builder, traced: Trace, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
     shape = traced.shapes[node.name]
-    if node.op == "placeholder":
-        if shape is None:
-            raise UnfaithfulError(f"input '{node.name}'", "it is not a tensor", "Take tensors only")
-        return builder.input(node.name, shape)
+    builder.call = node.name
     if node.op == "get_attr":
         return _attribute(traced.module, str(node.target))
     if node.op == "call_module":
@@ -84,7 +93,7 @@ def _convert_node(builder: Builder, traced: Trace, node: fx.Node, values: Mappin
         )
     args = fx.node.map_arg(node.args, values.__getitem__)
     kwargs = fx.node.map_arg(node.kwargs, values.__getitem__)
-    return function(Call(builder, node.name, tuple(args), dict(kwargs), shape or ()))
+    return function(Call(builder, builder.name(node.name), tuple(args), dict(kwargs), shape or ()))
 
 
 def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
@@ -114,7 +123,7 @@ def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapp
         if len(node.args[0].users) > 1:  # type: ignore[union-attr]
             builder.shared.add(source)
     shape = _result_shape(traced, node, layer)
-    return converter(builder, node.name, layer, signal, shape)
+    return converter(builder, builder.name(node.name), layer, signal, shape)
 
 
 def _result_shape(traced: Trace, node: fx.Node, layer: nn.Module) -> tuple[int, ...]:
@@ -136,7 +145,7 @@ def _outputs(builder: Builder, node: fx.Node, values: Mapping[fx.Node, Any]) -> 
     for i, result in enumerate(results):
         if not isinstance(result, fx.Node) or not isinstance(values[result], Signal):
             raise UnfaithfulError(f"output {i}", "it is not a tensor that the network computes", "Return tensors")
-        name = f"output_{i}" if several else "output"
+        name = builder.name(f"output_{i}" if several else "output")
         builder.output(name, values[result])
         names[name] = result.name
     return names

@@ -65,10 +65,11 @@ class Tap:
 class Builder:
     """Collects nodes, edges, register edges, taps and rewrites.
 
-    `shared` names the nodes whose value more than one call reads.
+    `call` is the traced call under conversion; `shared` names the nodes whose value more than one call reads.
     """
 
     dt_s: float
+    call: str = ""
     nodes: dict[str, nir.NIRNode] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
     registers: set[Edge] = field(default_factory=set)
@@ -84,6 +85,11 @@ class Builder:
         for source, times in Counter(signal.sources).items():
             self.edges.append((source if times == 1 else self._multiply(source, times, signal.shape), name))
         return Signal((name,), signal.shape if shape is None else shape)
+
+    def name(self, wanted: str) -> str:
+        """Return `wanted`, or the next free name of its kind."""
+        names = (wanted, *(f"{wanted}_{i}" for i in range(2, len(self.nodes) + 3)))
+        return next(name for name in names if name not in self.nodes)
 
     def input(self, name: str, shape: Shape) -> Signal:
         """Add an input node."""
@@ -102,11 +108,10 @@ class Builder:
 
     def _multiply(self, source: str, times: int, shape: Shape) -> str:
         """NIR knows an edge once; x + x is a Scale of 2."""
-        name = f"{source}_times_{times}"
-        if name not in self.nodes:
-            self.nodes[name] = nir.Scale(scale=np.full(shape, float(times)))
-            self.edges.append((source, name))
-            self.rewrites.append(Rewrite(source, f"summed {times} times as a Scale of {times}"))
+        name = self.name(f"{source}_times_{times}")
+        self.nodes[name] = nir.Scale(scale=np.full(shape, float(times)))
+        self.edges.append((source, name))
+        self.rewrites.append(Rewrite(source, f"summed {times} times as a Scale of {times}"))
         return name
 
 

@@ -27,7 +27,7 @@ def leaky(builder: Builder, name: str, layer: snntorch.Leaky, signal: Signal, sh
         spikes = builder.add(name, _lif(name, beta, theta, builder.dt_s), signal, shape)
     else:
         spikes = _subtract_or_none(builder, name, layer, signal, beta, theta)
-    builder.taps[name] = Tap(name)
+    builder.taps[name] = Tap(builder.call)
     return graded(builder, name, layer, spikes)
 
 
@@ -43,13 +43,14 @@ def _subtract_or_none(
             "and silent, which no NIR graph does",
             "Use reset_delay=True (snnTorch's default) or reset_mechanism='zero'",
         )
-    membrane = builder.add(f"{name}_membrane", leaky_integrator(f"{name}_membrane", beta, builder.dt_s), signal)
+    membrane_name = builder.name(f"{name}_membrane")
+    membrane = builder.add(membrane_name, leaky_integrator(name, beta, builder.dt_s), signal)
     spikes = builder.add(name, nir.Threshold(threshold=theta), membrane)
-    builder.taps[f"{name}_membrane"] = Tap(name, "mem")
+    builder.taps[membrane_name] = Tap(builder.call, "mem")
     if subtract:
-        reset = builder.add(f"{name}_reset", nir.Scale(scale=-theta), spikes)
+        reset = builder.add(builder.name(f"{name}_reset"), nir.Scale(scale=-theta), spikes)
         builder.edges.append((reset.sources[0], membrane.sources[0]))
-        builder.registers.add((name, f"{name}_reset"))
+        builder.registers.add((name, reset.sources[0]))
         builder.rewrites.append(Rewrite(name, "reset by subtraction as LI -> Threshold -> Scale(-theta) -> LI"))
     else:
         builder.rewrites.append(Rewrite(name, "no reset, as LI -> Threshold"))
@@ -98,7 +99,7 @@ def graded(builder: Builder, name: str, layer: snntorch.SpikingNeuron, spikes: S
     if np.any(factor == 0):
         raise UnfaithfulError(f"neuron '{name}'", "its graded_spikes_factor is 0", "Remove the neuron instead")
     builder.rewrites.append(Rewrite(name, "graded spikes as a Scale behind the neuron"))
-    return builder.add(f"{name}_graded", nir.Scale(scale=factor), spikes)
+    return builder.add(builder.name(f"{name}_graded"), nir.Scale(scale=factor), spikes)
 
 
 def refuse_extras(name: str, layer: snntorch.SpikingNeuron) -> None:

@@ -34,19 +34,22 @@ class Trace:
 
     Attributes:
         module: the traced copy, in evaluation mode on the CPU; running it leaves the user's model alone.
+        inputs: the name of each placeholder, in the order of forward's arguments.
         shapes: the shape of every traced value, without batch; `None` for what is not one tensor.
     """
 
     module: fx.GraphModule
+    inputs: tuple[str, ...]
     shapes: Mapping[str, Shape | None]
 
 
-def trace(model: nn.Module, sample_B: Mapping[str, Tensor]) -> Trace:
+def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[str, ...] | None = None) -> Trace:
     """Trace `model`, which computes one time step, on a one-step sample.
 
     Args:
         model: the step; left untouched.
-        sample_B: one step's inputs by the name of the forward argument, [B, *shape].
+        sample_B: one step's inputs by name, [B, *shape].
+        input_names: the names of forward's arguments, where they are not to be called as in the code.
 
     Raises:
         UnfaithfulError: the forward cannot be traced (a time loop, control flow on values).
@@ -65,9 +68,10 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor]) -> Trace:
             "Export one time step: move the loop over time, and any control flow on values, out of forward",
         ) from error
     module = fx.GraphModule(tracer.root, graph)
-    names = [node.name for node in graph.nodes if node.op == "placeholder"]
-    if missing := set(names) ^ set(sample_B):
-        raise UsageError(f"sample {sorted(sample_B)}", f"forward takes {names}", f"Differing: {sorted(missing)}")
+    arguments = argument_names(module)
+    names = input_names or arguments
+    if set(names) != set(sample_B) or len(names) != len(arguments):
+        raise UsageError(f"sample {sorted(sample_B)}", f"forward takes {list(names)}", "Give one tensor for each")
     probe = _Shapes(module)
     try:
         with torch.no_grad():
@@ -80,7 +84,12 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor]) -> Trace:
             "Give the sample as [T, B, *shape] with the shape that one step of forward takes",
         ) from error
     forget(module)
-    return Trace(module, probe.shapes)
+    return Trace(module, names, probe.shapes)
+
+
+def argument_names(module: fx.GraphModule) -> tuple[str, ...]:
+    """Return the names of forward's arguments; torch.fx renames a node whose name is a builtin's, as `input`."""
+    return tuple(str(node.target) for node in module.graph.nodes if node.op == "placeholder")
 
 
 class _Shapes(fx.Interpreter):
