@@ -64,8 +64,9 @@ def add(call: Call) -> Signal:
     if call.kwargs.get("alpha", 1) != 1:
         raise UnfaithfulError(f"'{call.name}'", "torch.add with alpha is not handled", "Multiply by the constant first")
     if not isinstance(a, Signal) or not isinstance(b, Signal):
-        if 0 in (a, b):
-            return a if isinstance(a, Signal) else b
+        signal, constant = (a, b) if isinstance(a, Signal) else (b, a)
+        if isinstance(constant, int | float) and constant == 0:
+            return signal  # type: ignore[no-any-return]
         raise UnfaithfulError(
             f"'{call.name}'", "it adds a constant to a signal", "Put the constant into the bias of a layer"
         )

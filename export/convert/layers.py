@@ -135,17 +135,19 @@ def batch_norm(
     gain = weight / np.sqrt(array(layer.running_var).astype(np.float64) + layer.eps)
     shift = bias - gain * array(layer.running_mean).astype(np.float64)
     source = signal.sources[0]
-    if len(signal.sources) == 1 and _foldable(builder, source):
+    if len(signal.sources) == 1 and _foldable(builder, source, signal.shape):
         builder.nodes[source] = _folded(builder.nodes[source], gain, shift)
         builder.rewrites.append(Rewrite(name, f"{type(layer).__name__} folded into '{source}'"))
         return signal
     return builder.add(name, _channelwise(signal.shape, gain, shift), signal, shape)
 
 
-def _foldable(builder: Builder, source: str) -> bool:
-    kinds = (nir.Linear, nir.Affine, nir.Conv1d, nir.Conv2d)
+def _foldable(builder: Builder, source: str, shape: Shape) -> bool:
+    node = builder.nodes[source]
     used = any(u == source for u, _ in builder.edges) or source in builder.shared
-    return isinstance(builder.nodes[source], kinds) and not used
+    # A Linear on a matrix makes its last axis; the normalisation goes along the first.
+    fits = isinstance(node, nir.Conv1d | nir.Conv2d) or (isinstance(node, nir.Linear | nir.Affine) and len(shape) == 1)
+    return fits and not used
 
 
 def _folded(node: nir.NIRNode, gain: Array, shift: Array) -> nir.NIRNode:
