@@ -24,7 +24,7 @@ def validated(kind: type[M], data: Any, where: str) -> M:
         UsageError: an unknown key, a wrong type or a value out of bounds; the first one is named.
     """
     try:
-        return kind.model_validate_json(json.dumps(data), strict=True)
+        return kind.model_validate_json(json.dumps(data, allow_nan=False), strict=True)
     except ValidationError as error:
         raise _usage_error(kind, error, where) from None
     except (TypeError, ValueError) as error:

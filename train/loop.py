@@ -26,7 +26,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
-from spikeport.errors import UnavailableError
+from spikeport.errors import UnavailableError, UsageError
 from spikeport.files import new_file
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
@@ -49,7 +49,12 @@ class Trainee(pl.LightningModule):
         self.dataset = dataset
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": -1, "score": [-1.0, 0.0], "weights": {}}
+        self.steps = len(dataset.split("train")) // recipe.training.batch_size
+        if self.steps == 0:
+            subject = f"key 'training.batch_size' = {recipe.training.batch_size}"
+            raise UsageError(subject, "the training part is smaller", "Lower it")
         self._losses: list[Tensor] = []
+        self._val: list[tuple[int, float, float]] = []
         self._started = time.monotonic()
 
     def train_dataloader(self) -> _TrainBatches:
@@ -84,7 +89,7 @@ class Trainee(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
-        self._val: list[tuple[int, float, float]] = []
+        self._val = []
 
     def on_validation_epoch_end(self) -> None:
         """Note the epoch, keep its weights if it is the best so far, and stop where none came for long."""
@@ -103,15 +108,27 @@ class Trainee(pl.LightningModule):
         if [accuracy, -loss] >= self.best["score"]:
             weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
             self.best = {"epoch": self.current_epoch, "score": [accuracy, -loss], "weights": weights}
-        patience = self.recipe.training.patience
-        if patience and self.current_epoch - self.best["epoch"] >= patience:
+        if self._stale():
             self.trainer.should_stop = True
+
+    def on_fit_start(self) -> None:
+        """Train no further where the training that is resumed had stopped early."""
+        if self._stale():
+            self.trainer.should_stop = True
+
+    def _stale(self) -> bool:
+        """Whether the best validation accuracy is at least `patience` epochs old."""
+        patience = self.recipe.training.patience
+        accuracies = [row["val_accuracy"] for row in self.history]
+        if not patience or not accuracies:
+            return False
+        return len(accuracies) - 1 - accuracies.index(max(accuracies)) >= patience
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and its schedule by step."""
         part = self.recipe.training
         optimizer = torch.optim.AdamW(self.parameters(), lr=part.lr, weight_decay=part.weight_decay)
-        total = part.epochs * len(self.train_dataloader())
+        total = part.epochs * self.steps
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, total, part.warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -145,20 +162,18 @@ class _TrainBatches:
 
     def __init__(self, trainee: Trainee) -> None:
         self._trainee = trainee
-        self._size = trainee.recipe.training.batch_size
-        self._count = len(trainee.dataset.split("train")) // self._size
-        if self._count == 0:
-            raise UnavailableError("the training part", f"it has no full batch of {self._size}", "Lower batch_size")
 
     def __len__(self) -> int:
-        return self._count
+        return self._trainee.steps
 
     def __iter__(self) -> Iterator[Batch]:
+        # A generator: Lightning asks for the iterator before it knows the epoch that it resumes at,
+        # and for the first batch after.
         trainee = self._trainee
-        split = trainee.dataset.split("train", trainee.current_epoch)
+        size = trainee.recipe.training.batch_size
+        split = trainee.dataset.split("train", trainee.current_epoch).take(slice(0, trainee.steps * size))
         seed = derived(trainee.recipe.seed, "encode", trainee.current_epoch)
-        whole = split.take(slice(0, self._count * self._size))
-        return batches(trainee.recipe, trainee.network, whole, self._size, seed)
+        yield from batches(trainee.recipe, trainee.network, split, size, seed)
 
 
 class _ValBatches:
@@ -196,21 +211,20 @@ def checkpoint_path(folder: Path) -> Path:
     return folder / "checkpoints" / "last.ckpt"
 
 
-def fit(trainee: Trainee, folder: Path, device: str, stop_after: int | None = None) -> None:
+def fit(trainee: Trainee, folder: Path, device: str) -> None:
     """Train until the recipe's last epoch, going on from the checkpoint in `folder` where there is one.
 
     Args:
         trainee: what to train; ends with the weights of its last epoch, the best ones in `trainee.best`.
         folder: where checkpoints and metrics go.
         device: "cpu" or "cuda", as `resolve_device` gives it.
-        stop_after: leave after this many epochs in all, as if interrupted there; for tests.
     """
     last = checkpoint_path(folder)
     with _quiet(), torch.random.fork_rng():
         trainer = pl.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
             devices=1,
-            max_epochs=stop_after or trainee.recipe.training.epochs,
+            max_epochs=trainee.recipe.training.epochs,
             gradient_clip_val=trainee.recipe.training.clip_norm,
             deterministic=device == "cuda",
             callbacks=[_Keeper(folder)],

@@ -72,7 +72,7 @@ class AvDigits:
         train = part == "train"
         key = ("train", self._seed, epoch) if train else (part,)
         draw = rng(self._split_seed, "pairs", *key)
-        image_N, clip_N = self._pairs(part, draw)
+        image_N, clip_N = self.pairs(part, draw)
         pixels_NHW = self._pixels[image_N]
         cut_N2 = np.zeros((len(clip_N), 2))
         if train:
@@ -87,7 +87,7 @@ class AvDigits:
         }
         return Split(inputs, self._labels["image"][image_N])
 
-    def _pairs(self, part: Part, draw: np.random.Generator) -> tuple[Rows, Rows]:
+    def pairs(self, part: Part, draw: np.random.Generator) -> tuple[Rows, Rows]:
         """Return (image rows, clip rows): every image once, with a clip of its class, in random order."""
         image_N = draw.permutation(self.rows["image"][part])
         clip_N = np.empty_like(image_N)

