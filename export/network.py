@@ -81,7 +81,7 @@ def export_network(
 
 def _named(core: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None) -> dict[str, Tensor]:
     if isinstance(sample, Tensor):
-        first = (names or tuple(inspect.signature(core.forward).parameters))[0]
+        first = (names or tuple(inspect.signature(getattr(core, "_orig_mod", core).forward).parameters))[0]
         sample = {first: sample}
     tensors = {n: x.detach().cpu() for n, x in sample.items()}
     for name, x in tensors.items():
@@ -91,6 +91,8 @@ def _named(core: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[
             )
         if not bool(torch.isfinite(x).all()):
             raise UsageError(f"sample '{name}'", "it holds NaN or infinity", "Clean the data")
+    if len(leading := {tuple(x.shape[:2]) for x in tensors.values()}) > 1:
+        raise UsageError(f"samples of [T, B] {sorted(leading)}", "all inputs need the same T and B", "Align them")
     return tensors
 
 

@@ -89,7 +89,9 @@ class ErrorBounds:
         operator = self.interpreter.operators[name]
         x, e = self._arriving(name)
         terms = operator.terms + FOLDED_ROUNDINGS if operator.terms else 0
-        return operator.gain(e) + gamma(terms, self.u) * operator.magnitude(np.abs(x))
+        # Spikes carry no error, so most layers have none to pass on.
+        carried = operator.gain(e) if e.any() else 0.0
+        return carried + gamma(terms, self.u) * operator.magnitude(np.abs(x))
 
     def _arriving(self, name: str) -> tuple[Array, Array]:
         """Return the sum of what reaches the node, and the bound on it."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import Agreement, audit
@@ -51,6 +52,16 @@ class _Probe(fx.Interpreter):
             self.by_call.setdefault(fx_name, []).append(name)
         self.seen: dict[str, NDArray[np.generic]] = {}
 
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Normalise in float64: the graph's folded form has no intermediate values, whose rounding has no bound."""
+        layer = self.fetch_attr(str(target))
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            (x,) = args
+            fields = (layer.running_mean, layer.running_var, layer.weight, layer.bias)
+            mean, var, weight, bias = (f if f is None else f.double() for f in fields)
+            return F.batch_norm(x.double(), mean, var, weight, bias, eps=layer.eps).to(x.dtype)
+        return super().call_module(target, args, kwargs)
+
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         for name in self.by_call.get(n.name, ()):
@@ -80,6 +91,7 @@ def verify(conversion: Conversion, sample_TB: Mapping[str, Tensor]) -> Agreement
     Raises:
         UnfaithfulError: they are not the same network on this sample.
     """
+    _check_trace(conversion, sample_TB)
     recording = record_model(conversion, sample_TB)
     agreement = audit(conversion.graph, {n: x.numpy() for n, x in sample_TB.items()}, recording)
     if not agreement.exact:
@@ -89,6 +101,34 @@ def verify(conversion: Conversion, sample_TB: Mapping[str, Tensor]) -> Agreement
             "Please report this network; --no-verify writes the bundle unverified and says so",
         )
     return agreement
+
+
+def _check_trace(conversion: Conversion, sample_TB: Mapping[str, Tensor], samples: int = 2) -> None:
+    """Hold the traced step against the model's own forward: torch.fx does not see Python state or chance.
+
+    Raises:
+        UnfaithfulError: they differ on the first `samples` samples.
+    """
+    traced, original = conversion.trace.module, conversion.trace.original
+    inputs_TB = [sample_TB[n][:, :samples] for n in conversion.trace.inputs]
+    forget(traced)
+    forget(original)
+    with torch.no_grad():
+        for t in range(len(inputs_TB[0])):
+            step = [x[t] for x in inputs_TB]
+            if not _same(traced(*step), original(*step)):
+                raise UnfaithfulError(
+                    f"model {type(original).__name__}",
+                    f"its forward does more than its layers and calls (the output differs at step {t}): "
+                    "it keeps a state of its own, resets one, or draws random numbers",
+                    "Keep all state in neurons, and resets and chance outside of forward",
+                )
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and bool(torch.equal(a, b))
+    return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
 
 
 def describe(agreement: Agreement) -> str:

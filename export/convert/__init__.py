@@ -21,6 +21,8 @@ from spikeport.export.graph import ChipGraph
 
 __all__ = ["Conversion", "Rewrite", "Tap", "convert"]
 
+IN_PLACE = ("iadd", "imul", "add_", "mul_")
+
 assert _neurons.leaky in converters.values()
 
 
@@ -82,6 +84,9 @@ def _input(builder: Builder, name: str, shape: tuple[int, ...] | None) -> Signal
 def _convert_node(builder: Builder, traced: Trace, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
     shape = traced.shapes[node.name]
     builder.call = node.name
+    for read in node.all_input_nodes:
+        if len(read.users) > 1 and isinstance(values[read], Signal):
+            builder.shared.update(values[read].sources)
     if node.op == "get_attr":
         return _attribute(traced.module, str(node.target))
     if node.op == "call_module":
@@ -90,6 +95,13 @@ def _convert_node(builder: Builder, traced: Trace, node: fx.Node, values: Mappin
     if function is None:
         raise UnfaithfulError(
             f"call '{node.name}' to {target_name(node)}", "it has no converter", f"Handled: {_handled()}"
+        )
+    changed = node.all_input_nodes[0] if node.all_input_nodes else None
+    if changed and target_name(node) in IN_PLACE and len(changed.users) > 1:
+        raise UnfaithfulError(
+            f"call '{node.name}' to {target_name(node)}",
+            f"it changes '{changed.name}' in place, which is read elsewhere too",
+            "Use the form that makes a new tensor",
         )
     args = fx.node.map_arg(node.args, values.__getitem__)
     kwargs = fx.node.map_arg(node.kwargs, values.__getitem__)
@@ -104,24 +116,28 @@ def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapp
         raise UnfaithfulError(
             f"layer '{node.target}' ({type(layer).__name__})", "it has no converter", f"Converted are: {known}"
         )
-    if len(node.args) != 1 or node.kwargs:
+    arguments = [*node.args, *node.kwargs.values()]
+    if len(arguments) != 1:
         raise UnfaithfulError(
             f"layer '{node.target}' ({type(layer).__name__})",
             "it is called with its state passed by hand",
-            "Build it with init_hidden=True and call it with one argument",
+            "Build it with init_hidden=True and call it with one argument, once a time step",
         )
-    calls = [other for other in traced.module.graph.nodes if other.target == node.target]
+    calls = [n for n in traced.module.graph.nodes if n.op == "call_module" and n.target == node.target]
     stateful = type(layer).__module__.startswith("snntorch")
     if stateful and len(calls) > 1:
         raise UnfaithfulError(
             f"neuron '{node.target}'",
             f"it is called {len(calls)} times in one step, so that its membrane advances as often",
-            "Give every place a neuron of its own",
+            "Give every place a neuron of its own; if this is a loop over time, export the step inside it",
         )
-    signal: Signal = values[node.args[0]]  # type: ignore[index]
-    for source in signal.sources:
-        if len(node.args[0].users) > 1:  # type: ignore[union-attr]
-            builder.shared.add(source)
+    signal = values.get(arguments[0])  # type: ignore[arg-type]
+    if not isinstance(signal, Signal):
+        raise UnfaithfulError(
+            f"layer '{node.target}' ({type(layer).__name__})",
+            "it is fed with a constant",
+            "Feed it what the inputs give; a state that lives from step to step belongs into a neuron",
+        )
     shape = _result_shape(traced, node, layer)
     return converter(builder, builder.name(node.name), layer, signal, shape)
 

@@ -66,7 +66,7 @@ def add(call: Call) -> Signal:
     if not isinstance(a, Signal) or not isinstance(b, Signal):
         signal, constant = (a, b) if isinstance(a, Signal) else (b, a)
         if isinstance(constant, int | float) and constant == 0:
-            return signal  # type: ignore[no-any-return]
+            return signal
         raise UnfaithfulError(
             f"'{call.name}'", "it adds a constant to a signal", "Put the constant into the bias of a layer"
         )

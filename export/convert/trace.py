@@ -36,11 +36,13 @@ class Trace:
         module: the traced copy, in evaluation mode on the CPU; running it leaves the user's model alone.
         inputs: the name of each placeholder, in the order of forward's arguments.
         shapes: the shape of every traced value, without batch; `None` for what is not one tensor.
+        original: another private copy, not traced: what the model's own forward does.
     """
 
     module: fx.GraphModule
     inputs: tuple[str, ...]
     shapes: Mapping[str, Shape | None]
+    original: nn.Module
 
 
 def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[str, ...] | None = None) -> Trace:
@@ -55,13 +57,12 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
         UnfaithfulError: the forward cannot be traced (a time loop, control flow on values).
         UsageError: the sample does not fit the forward.
     """
-    check_weights(model)
-    private = copy.deepcopy(model).cpu().eval()
-    forget(private)
+    private = private_copy(model)
+    check_weights(private)
     tracer = StepTracer()
     try:
         graph = tracer.trace(private)
-    except (fx.proxy.TraceError, TypeError) as error:
+    except Exception as error:  # whatever the user's forward does with a stand-in for a tensor
         raise UnfaithfulError(
             f"model {type(model).__name__}",
             f"its forward cannot be traced ({error})",
@@ -76,7 +77,7 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
     try:
         with torch.no_grad():
             probe.run(*[sample_B[n] for n in names])
-    except (RuntimeError, IndexError, ValueError) as error:
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
         sizes = {n: tuple(x.shape) for n, x in sample_B.items()}
         raise UsageError(
             f"sample of shapes {sizes}",
@@ -84,7 +85,31 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
             "Give the sample as [T, B, *shape] with the shape that one step of forward takes",
         ) from error
     forget(module)
-    return Trace(module, names, probe.shapes)
+    return Trace(module, names, probe.shapes, private_copy(model))
+
+
+def private_copy(model: nn.Module) -> nn.Module:
+    """Return a copy on the CPU, in evaluation mode and without hidden state.
+
+    Torch does not copy a tensor that still hangs on its gradient, as a neuron's state does after a training
+    step; such a one is detached.
+    """
+    original = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    computed: dict[int, Any] = {}
+    for module in original.modules():
+        for value in (*module._buffers.values(), *vars(module).values()):
+            if isinstance(value, Tensor) and not value.is_leaf:
+                computed[id(value)] = value.detach().clone()
+    try:
+        private: nn.Module = copy.deepcopy(original, computed).cpu().eval()
+    except (RuntimeError, TypeError) as error:
+        raise UnfaithfulError(
+            f"model {type(original).__name__}",
+            f"it cannot be copied ({str(error).splitlines()[0]})",
+            "Export a model that copy.deepcopy takes",
+        ) from error
+    forget(private)
+    return private
 
 
 def argument_names(module: fx.GraphModule) -> tuple[str, ...]:
@@ -118,7 +143,13 @@ STATE_BUFFERS = ("mem", "syn", "syn_exc", "syn_inh", "spk")
 
 
 def check_weights(model: nn.Module) -> None:
-    """Raise `UnfaithfulError` for a parameter that is not finite."""
+    """Raise `UnfaithfulError` for a parameter that is not finite, or of half precision."""
     for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        if value.dtype in (torch.float16, torch.bfloat16):
+            raise UnfaithfulError(
+                f"parameter '{name}'",
+                f"it is {value.dtype}, whose rounding is too coarse to verify spikes",
+                "Export model.float() with a float32 sample",
+            )
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise UnfaithfulError(f"parameter '{name}'", "it holds NaN or infinity", "Train again, or mend the weights")

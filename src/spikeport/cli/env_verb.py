@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-from importlib import metadata
 
 import spikeport
+from spikeport.provenance import git_hash, machine, versions
 
 PACKAGES = ("torch", "snntorch", "nir", "numpy", "scipy", "h5py", "lightning", "onnx", "onnxruntime", "uv")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print versions, machine and devices."""
-    print(f"spikeport  {spikeport.__version__}")
-    print(f"python     {platform.python_version()} on {platform.platform()}")
-    print(f"cores      {os.cpu_count()}")
-    print(f"cuda       {_cuda()}")
-    for package in PACKAGES:
-        print(f"{package:<10} {_version(package)}")
+    rows = {"spikeport": spikeport.__version__, "git": git_hash() or "not a checkout"}
+    rows |= machine() | {"cores": str(os.cpu_count()), "cuda": _cuda()} | versions(PACKAGES)
+    for name, value in rows.items():
+        print(f"{name:<12} {value}")
     return 0
 
 
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _cuda() -> str:
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return "torch is not installed"
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "not available"

@@ -31,6 +31,6 @@ def _names(what: str) -> Iterable[str]:
         from spikeport.deploy import backends
 
         return backends
-    from spikeport.benchmarks.energy import model_names
+    from spikeport.benchmarks.energy import available
 
-    return model_names()
+    return available()

@@ -1,0 +1,103 @@
+"""`spikeport bench`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from spikeport.cli.sources import backend_names
+from spikeport.errors import UsageError
+
+if TYPE_CHECKING:
+    from spikeport.benchmarks.results import Results, Row
+    from spikeport.benchmarks.runner import Outcome
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure networks on the same samples and print the table."""
+    from spikeport.benchmarks.runner import Request, run_benchmark
+    from spikeport.benchmarks.samples import DataRequest
+
+    floors = [_floor(text) for text in args.floor]
+    request = Request(
+        networks=args.networks,
+        backend_names=backend_names(args.backend, []),
+        ann=args.ann,
+        data=DataRequest(args.data, args.encoding, args.samples, args.skip_bad),
+        reproduce=[_command()],
+    )
+    outcome = run_benchmark(request, report_progress)
+    write_reports(outcome, args)
+    code = _verdict(outcome, every="all" in (args.backend or []))
+    if any([_misses(outcome.results, name, value) for name, value in floors]):  # noqa: C419 - name every miss
+        code = 1
+    if args.json and not args.html:
+        print(f"next: spikeport report {args.json} --html report.html")
+    elif not args.json:
+        print("next: add --json results.json --html report.html to keep this")
+    return code
+
+
+def report_progress(what: str) -> None:
+    """Say on a terminal what runs now; results alone go to stdout."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{what} ...", end="", file=sys.stderr, flush=True)
+
+
+def write_reports(outcome: Outcome, args: argparse.Namespace) -> None:
+    """Print the table, write the files asked for, and show tracebacks of failed rows on request."""
+    from spikeport.benchmarks.report import print_table, write_html
+    from spikeport.benchmarks.results import write_results
+
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    print_table(outcome.results)
+    if os.environ.get("SPIKEPORT_DEBUG"):
+        for row, trace in outcome.traces.items():
+            print(f"{row}:\n{trace}", file=sys.stderr)
+    if args.json:
+        write_results(outcome.results, args.json)
+        print(f"results: {args.json}")
+    if args.html:
+        write_html(outcome.results, args.html)
+        print(f"report: {args.html}")
+
+
+def _verdict(outcome: Outcome, every: bool) -> int:
+    """Return 1 where a requested row failed; with `all`, what this machine lacks is no failure."""
+    excused = {"unavailable", "unsupported"} if every else set()
+    bad = [row for row in outcome.results.rows if not _fine(row, outcome) and row.status not in excused]
+    for row in bad:
+        print(f"failed: {row.id} is {row.status}: {row.reason}", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _fine(row: Row, outcome: Outcome) -> bool:
+    return row.status == "ok" or (row.status == "mismatch" and row.id in outcome.expected)
+
+
+def _floor(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        floor = float(value)
+    except ValueError:
+        floor = -1.0
+    if name != "accuracy" or not 0 <= floor <= 1:
+        raise UsageError(f"--floor {text}", "it is not a floor", "Write it as accuracy=0.9")
+    return name, floor
+
+
+def _misses(results: Results, name: str, floor: float) -> bool:
+    """Return whether any row is below the floor, or has no accuracy at all: missing is not met."""
+    missed = [row for row in results.rows if row.accuracy is None or row.accuracy.value < floor]
+    for row in missed:
+        found = "unknown" if row.accuracy is None else f"{row.accuracy.value:.4f}"
+        print(f"floor: {row.id}: {name} is {found}, below {floor}", file=sys.stderr)
+    return bool(missed)
+
+
+def _command() -> str:
+    return shlex.join(["spikeport", *sys.argv[1:]])
