@@ -56,30 +56,40 @@ class Accuracy(Block):
 
 
 class Divergence(Block):
-    """The first spike that differs from the reference and is no tie.
+    """The first value that differs from the reference and is no tie.
 
     Attributes:
         node: where.
-        step: the reference's step.
+        step: the reference's step; negative where a node fired before its declared latency.
         neuron: index in the node's shape.
         margin: the reference's `v - v_threshold` there.
     """
 
     node: str
-    step: Count
-    neuron: tuple[int, ...] | int
+    step: int
+    neuron: tuple[int, ...]
     margin: float
 
 
 class NodeAgreement(Block):
-    """One node's share of `Agreement`, with the spike counts of both sides where they are known."""
+    """One node's share of `Agreement`.
+
+    `spikes` is the fraction of equal entries, of whatever the node emits. Spike counts and `jaccard` are null
+    together, for a node that emits values.
+    """
 
     spikes: Fraction
-    jaccard: Fraction
-    mismatches: Count | None = None
-    ties: Count | None = None
-    spikes_reference: Count | None = None
-    spikes_backend: Count | None = None
+    ties: Count
+    mismatches: Count
+    jaccard: Fraction | None
+    spikes_reference: Count | None
+    spikes_backend: Count | None
+
+    @model_validator(mode="after")
+    def _together(self) -> NodeAgreement:
+        if len({v is None for v in (self.jaccard, self.spikes_reference, self.spikes_backend)}) > 1:
+            raise ValueError("jaccard and the spike counts are null together, for a node that emits values")
+        return self
 
 
 class Agreement(Block):

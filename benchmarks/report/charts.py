@@ -1,0 +1,189 @@
+"""The page's charts as plotly figures in plain JSON.
+
+Colours are names of CSS variables, `var(--snn)`; the page's script puts in what the light or dark theme says.
+Each chart has a sentence for readers who cannot see it, and stands above a table with the same figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from spikeport.benchmarks.blocks import Heatmap, NeuronNode, Raster
+from spikeport.benchmarks.report import text
+from spikeport.benchmarks.report.tables import labels
+from spikeport.benchmarks.results import Results, Row
+
+COLOURS = {"ann": "var(--ann)", "snn": "var(--snn)", "backend": "var(--backend)"}
+ROW_PX = 44
+RASTER_PX = 190
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A plotly figure with its text alternative."""
+
+    id: str
+    alt: str
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+
+    @property
+    def height(self) -> int:
+        """Height in pixels, reserved before the script runs."""
+        return int(self.layout["height"])
+
+
+def accuracy(results: Results) -> Chart | None:
+    """Dots with 95 % intervals, one line per row."""
+    label = labels(results)
+    rows = [r for r in results.rows if r.accuracy]
+    if not rows:
+        return None
+    data = []
+    for row in rows:
+        assert row.accuracy is not None
+        value, (low, high) = row.accuracy.value, row.accuracy.ci95
+        data.append({
+            "type": "scatter", "mode": "markers", "x": [100 * value], "y": [label[row.id]],
+            "error_x": {
+                "type": "data", "symmetric": False, "array": [100 * (high - value)],
+                "arrayminus": [100 * (value - low)], "color": COLOURS[row.kind], "thickness": 2, "width": 6,
+            },
+            "marker": {"color": COLOURS[row.kind], "size": 11},
+            "hovertemplate": f"{text.accuracy(row.accuracy)} %<extra></extra>",
+        })  # fmt: skip
+    alt = "Accuracy in percent: " + "; ".join(f"{label[r.id]} {text.accuracy(r.accuracy)}" for r in rows)
+    return Chart("chart-accuracy", alt, data, _horizontal([label[r.id] for r in rows], "correct, %"))
+
+
+def activity(results: Results) -> Chart | None:
+    """Spikes per neuron and step of every spiking node, of the SNN or else the first backend that ran."""
+    row = spiking_row(results)
+    if row is None or row.counts is None:
+        return None
+    nodes = {n: c for n, c in row.counts.per_node.items() if isinstance(c, NeuronNode) and c.rate is not None}
+    if not nodes:
+        return None
+    rates = [c.rate or 0.0 for c in nodes.values()]
+    data = [{
+        "type": "bar", "orientation": "h", "x": rates, "y": list(nodes), "marker": {"color": "var(--snn)"},
+        "text": [f"{rate:.3f}" for rate in rates], "textposition": "outside", "cliponaxis": False, "width": 0.55,
+        "hovertemplate": "%{y}: %{x:.4f}<extra></extra>",
+    }]  # fmt: skip
+    alt = "Spikes per neuron and step: " + "; ".join(f"{n} {r:.4f}" for n, r in zip(nodes, rates, strict=True))
+    layout = _horizontal(list(nodes), "spikes per neuron and step")
+    layout["xaxis"] |= {"rangemode": "tozero", "range": [0, 1.18 * max(*rates, 1e-9)]}
+    return Chart("chart-activity", alt, data, layout)
+
+
+def energy(results: Results) -> Chart | None:
+    """Ranges on a log axis: for each model one bar for the ANN and one for the SNN, a dot at the nominal."""
+    rows = [r for r in (first(results, "ann"), spiking_row(results)) if r is not None and r.energy]
+    models = list(dict.fromkeys(e.model for r in rows for e in r.energy if e.low_pj))
+    if not models:
+        return None
+    data, spoken = [], []
+    for offset, row in zip((0.17, -0.17), rows, strict=False):
+        found = [e for e in row.energy if e.low_pj and e.per_sample_pj and e.high_pj]
+        places = [len(models) - 1 - models.index(e.model) + offset for e in found]
+        name = "ANN" if row.kind == "ann" else "SNN"
+        hover = [f"{name}, {e.model}: {text.energy_range(e)}" for e in found]
+        spoken += hover
+        bars: list[Any] = []
+        heights: list[Any] = []
+        for e, y in zip(found, places, strict=True):
+            bars += [e.low_pj, e.high_pj, None]
+            heights += [y, y, None]
+        line = {"color": COLOURS[row.kind], "width": 9}
+        data.append({
+            "type": "scatter", "mode": "lines", "x": bars, "y": heights, "line": line, "opacity": 0.45,
+            "name": name, "legendgroup": name, "showlegend": False, "hoverinfo": "skip",
+        })  # fmt: skip
+        data.append({
+            "type": "scatter", "mode": "markers", "x": [e.per_sample_pj for e in found], "y": places,
+            "marker": {"color": COLOURS[row.kind], "size": 12}, "name": name, "legendgroup": name,
+            "text": hover, "hovertemplate": "%{text}<extra></extra>",
+        })  # fmt: skip
+    layout = _base(height=90 + 2 * ROW_PX * len(models))
+    layout["xaxis"] |= {"type": "log", "title": {"text": "per sample, estimated"}, **_energy_ticks(rows)}
+    layout["yaxis"] |= {
+        "tickvals": list(range(len(models))), "ticktext": models[::-1], "range": [-0.6, len(models) - 0.4],
+        "showgrid": False,
+    }  # fmt: skip
+    layout |= {"showlegend": True, "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}}
+    layout["margin"]["t"] = 36
+    alt = "Estimated energy per sample, low to high: " + "; ".join(spoken)
+    return Chart("chart-energy", alt, data, layout)
+
+
+def _energy_ticks(rows: list[Row]) -> dict[str, Any]:
+    """Decades in pJ, labelled in a fitting unit."""
+    decades = [10.0**k for k in range(0, 13)]
+    values = [v for row in rows for e in row.energy for v in (e.low_pj, e.high_pj) if v]
+    used = [d for d in decades if min(values) / 10 <= d <= max(values) * 10]
+    return {"tickvals": used, "ticktext": [text.picojoules(d) for d in used]}
+
+
+def heatmap(picture: Heatmap, index: int) -> Chart:
+    """An input as a picture."""
+    rows, columns = len(picture.values), len(picture.values[0])
+    data = [{
+        "type": "heatmap", "z": [list(row) for row in picture.values], "showscale": False,
+        "colorscale": [[0, "var(--low)"], [1, "var(--high)"]],
+        "hovertemplate": f"{picture.x_label} %{{x}}, {picture.y_label} %{{y}}: %{{z:.3g}}<extra></extra>",
+    }]  # fmt: skip
+    layout = _base(height=300)
+    layout["xaxis"] |= {"title": {"text": picture.x_label}, "showgrid": False, "zeroline": False}
+    layout["yaxis"] |= {"title": {"text": picture.y_label}, "showgrid": False, "zeroline": False}
+    if picture.origin == "upper":
+        layout["yaxis"] |= {"autorange": "reversed", "scaleanchor": "x", "constrain": "domain"}
+        layout["xaxis"] |= {"constrain": "domain"}
+    alt = f"{picture.name}: a picture of {rows} rows ({picture.y_label}) and {columns} columns ({picture.x_label})."
+    return Chart(f"chart-input-{index}", alt, data, layout)
+
+
+def raster(spikes: Raster, index: int) -> Chart:
+    """Spikes of one node over steps."""
+    data = [{
+        "type": "scattergl" if len(spikes.events) > 20_000 else "scatter", "mode": "markers",
+        "x": [t for t, _ in spikes.events], "y": [n for _, n in spikes.events],
+        "marker": {"color": "var(--snn)", "size": 3.5 if spikes.neurons > 200 else 5, "symbol": "line-ns-open"
+                   if spikes.neurons <= 200 else "circle"},
+        "hovertemplate": "step %{x}, neuron %{y}<extra></extra>",
+    }]  # fmt: skip
+    layout = _base(height=RASTER_PX)
+    layout["xaxis"] |= {"title": {"text": "step"}, "range": [-0.7, spikes.timesteps - 0.3], "zeroline": False}
+    layout["yaxis"] |= {"title": {"text": "neuron"}, "range": [-1, spikes.neurons], "zeroline": False}
+    alt = f"{spikes.node}: {len(spikes.events)} spikes of {spikes.neurons} neurons in {spikes.timesteps} steps."
+    return Chart(f"chart-raster-{index}", alt, data, layout)
+
+
+def first(results: Results, kind: str) -> Row | None:
+    """Return the first row of that kind that was counted."""
+    return next((row for row in results.rows if row.kind == kind and row.counts), None)
+
+
+def spiking_row(results: Results) -> Row | None:
+    """Return the SNN's row, or else the first backend's that was counted."""
+    return first(results, "snn") or first(results, "backend")
+
+
+def _horizontal(names: list[str], title: str) -> dict[str, Any]:
+    layout = _base(height=70 + ROW_PX * len(names))
+    layout["xaxis"] |= {"title": {"text": title}}
+    layout["yaxis"] |= {"autorange": "reversed", "showgrid": False, "type": "category"}
+    return layout
+
+
+def _base(height: int) -> dict[str, Any]:
+    axis = {
+        "gridcolor": "var(--line)", "linecolor": "var(--line)", "zerolinecolor": "var(--line)", "automargin": True,
+        "tickfont": {"color": "var(--muted)"}, "fixedrange": True,
+    }  # fmt: skip
+    return {
+        "height": height, "margin": {"l": 8, "r": 24, "t": 8, "b": 40}, "showlegend": False,
+        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "hovermode": "closest",
+        "font": {"family": "var(--font)", "size": 13, "color": "var(--ink)"},
+        "xaxis": dict(axis), "yaxis": dict(axis),
+    }  # fmt: skip

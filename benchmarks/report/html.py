@@ -1,0 +1,144 @@
+"""One HTML page that opens offline: everything, plotly included, is inside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from spikeport.benchmarks.blocks import Difference, EnergyComparison
+from spikeport.benchmarks.report import charts, tables, text
+from spikeport.benchmarks.report.charts import Chart
+from spikeport.benchmarks.results import Results, Row
+from spikeport.files import new_file
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A big number, its uncertainty, and what it is."""
+
+    label: str
+    value: str
+    range: str
+    note: str
+    tone: str = ""
+
+
+def write_html(results: Results, path: Path) -> None:
+    """Write the page: aside first, then renamed over `path`."""
+    page = render_html(results)
+    with new_file(path) as aside:
+        aside.write_text(page, encoding="utf-8")
+
+
+def render_html(results: Results) -> str:
+    """Return the page."""
+    import plotly.offline
+
+    example = results.example
+    inputs = [charts.heatmap(p, i) for i, p in enumerate(example.inputs)] if example else []
+    rasters = [charts.raster(r, i) for i, r in enumerate(example.rasters)] if example else []
+    single = {"accuracy": charts.accuracy(results), "activity": charts.activity(results)}
+    single["energy"] = charts.energy(results)
+    drawn = [c for c in (*single.values(), *inputs, *rasters) if c is not None]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    return environment.get_template("page.html.j2").render(
+        results=results,
+        css=_source("page.css"),
+        script=_source("page.js"),
+        plotly=Markup(plotly.offline.get_plotlyjs()),
+        figures=_json(drawn),
+        charts=single,
+        inputs=list(zip(example.inputs, inputs, strict=True)) if example else [],
+        rasters=list(zip(example.rasters, rasters, strict=True)) if example else [],
+        tables=tables,
+        text=text,
+        labels=tables.labels(results),
+        shown=charts.spiking_row(results),
+        headlines=headlines(results),
+    )
+
+
+def _source(name: str) -> Markup:
+    return Markup((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _json(drawn: Sequence[Chart]) -> Markup:
+    """Return the figures as JSON that cannot close its script element."""
+    content = json.dumps({c.id: {"data": c.data, "layout": c.layout} for c in drawn}, allow_nan=False)
+    return Markup(content.replace("<", "\\u003c"))
+
+
+def headlines(results: Results) -> tuple[Headline, ...]:
+    """Return the figures at the top of the page: those that are known."""
+    ann, snn = charts.first(results, "ann"), charts.spiking_row(results)
+    found = []
+    if snn is not None:
+        found.append(_accuracy(snn, _paired(results, snn)))
+        found.append(_work(snn, ann))
+    if results.comparisons:
+        found.append(_energy(results.comparisons))
+    if audited := [row for row in results.rows if row.kind == "backend"]:
+        found.append(_backends(audited))
+    return tuple(found)
+
+
+def _paired(results: Results, row: Row) -> Difference | None:
+    ann = charts.first(results, "ann")
+    if ann is None:
+        return None
+    return next((d for d in results.differences if {d.first, d.second} == {row.id, ann.id}), None)
+
+
+def _accuracy(row: Row, paired: Difference | None) -> Headline:
+    if row.accuracy is None:
+        return Headline("Accuracy", text.UNKNOWN, row.missing.get("accuracy", ""), "")
+    low, high = row.accuracy.ci95
+    note = f"on {row.accuracy.n} held-out samples"
+    if paired:
+        sign = 1 if paired.first == row.id else -1
+        ends = sorted(100 * sign * end for end in paired.ci95)
+        note = f"{100 * sign * paired.value:+.1f} points against its ANN twin [{ends[0]:+.1f}, {ends[1]:+.1f}]"
+    name = "Spiking accuracy" if row.kind == "snn" else f"Accuracy on {row.name}"
+    span = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    return Headline(name, text.percent(row.accuracy.value), span, note, "snn")
+
+
+def _work(row: Row, ann: Row | None) -> Headline:
+    assert row.counts is not None
+    c = row.counts.per_sample
+    synops = None if c.synops_ac is None or c.synops_mac is None else c.synops_ac + c.synops_mac
+    split = f"{text.amount(c.synops_ac)} accumulates, {text.amount(c.synops_mac)} multiply-accumulates"
+    note = f"{text.amount(c.neuron_updates)} neuron updates besides"
+    if ann is not None and ann.counts is not None:
+        note += f"; the ANN does {text.amount(ann.counts.per_sample.dense_macs)} multiply-accumulates"
+    return Headline("Operations per sample", text.amount(synops), split, note, "snn")
+
+
+def _energy(comparisons: Sequence[EnergyComparison]) -> Headline:
+    ratios = [v.ratio for c in comparisons for v in c.variants]
+    models = len([c for c in comparisons if c.variants])
+    span = f"over {models} energy models and their constants"
+    if not ratios:
+        return Headline("ANN ÷ SNN energy", text.UNKNOWN, "no model applies", "", "")
+    wins = sum(r > 1 for r in ratios)
+    note = f"estimated, not measured; the spiking network needs less in {wins} of {len(ratios)} settings"
+    return Headline("ANN ÷ SNN energy", text.ratio_range(ratios), span, note, "ann")
+
+
+def _backends(rows: Sequence[Row]) -> Headline:
+    exact = [row for row in rows if row.agreement and row.agreement.exact]
+    ran = [row for row in rows if row.agreement]
+    others = [row.name for row in rows if row not in exact]
+    note = "different or not run: " + ", ".join(others) if others else "equal at every neuron, step and sample"
+    value = f"{len(exact)} of {len(rows)}"
+    return Headline("Backends spike for spike", value, f"{len(ran)} ran", note, "backend")

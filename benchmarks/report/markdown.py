@@ -1,0 +1,40 @@
+"""The results as Markdown."""
+
+from __future__ import annotations
+
+from spikeport.benchmarks.report import tables
+from spikeport.benchmarks.results import Results
+
+
+def render_markdown(results: Results) -> str:
+    """Return the summary, agreement, counts and energy as one Markdown document."""
+    parts = [f"# {_inline(results.title)}", *(f"> {_inline(note)}" for note in tables.notes(results))]
+    parts += [_table(tables.summary(results)), "  \n".join(tables.LEGEND)]
+    parts += _bullets([f"**{name}** {why}" for name, why in tables.reasons(results)])
+    parts += _bullets(list(tables.differences(results)))
+    parts += ["## Agreement with the reference", _table(tables.agreement(results))]
+    parts += ["## Work per sample", _table(tables.totals(results))]
+    not_counted = {n.name: n.reason for row in results.rows if row.counts for n in row.counts.not_counted}
+    parts += _bullets([f"not counted: `{name}`: {why}" for name, why in not_counted.items()])
+    if results.comparisons:
+        parts += ["## Energy (estimated, not measured)", _table(tables.energy(results))]
+        parts += _bullets([f"{c.model}: {c.verdict}" for c in results.comparisons])
+    if results.reproduce:
+        parts += ["## Reproduce", "```\n" + "\n".join(results.reproduce) + "\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(content: tables.Table) -> str:
+    if not content.rows:
+        return "None."
+    rule = ["---" if i < content.text_columns else "---:" for i in range(len(content.header))]
+    lines = [content.header, rule, *content.rows]
+    return "\n".join("| " + " | ".join(_inline(cell) for cell in line) + " |" for line in lines)
+
+
+def _bullets(lines: list[str]) -> list[str]:
+    return ["\n".join(f"- {_inline(line)}" for line in lines)] if lines else []
+
+
+def _inline(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")

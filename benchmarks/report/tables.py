@@ -1,0 +1,176 @@
+"""The tables that terminal, Markdown and HTML share, as strings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spikeport.benchmarks.blocks import DenseNode, Difference, NeuronNode, SynapseNode
+from spikeport.benchmarks.report import text
+from spikeport.benchmarks.results import NEVER_RAN, Results, Row
+
+LEGEND = (
+    "ok | mismatch | partial | unsupported | unavailable | failed.  - = not known, never zero.",
+    "accuracy: percent correct [95 % Wilson interval].  agreement: spikes against the reference interpreter.",
+    "MACs, ACs: operations per sample that a zero-skipping machine does (an ANN's MACs: dense).",
+    "energy = estimate, not measured: low to high over each model's constants.",
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of as many cells; `text_columns` are not numeric and stand to the left."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: int = 1
+
+
+def labels(results: Results) -> dict[str, str]:
+    """Return what to call each row, by id: its name, or its id where several rows share one."""
+    names = [row.name for row in results.rows]
+    return {row.id: row.name if names.count(row.name) == 1 else row.id for row in results.rows}
+
+
+def summary(results: Results) -> Table:
+    """Return one line per row of the results."""
+    label = labels(results)
+    models = list(dict.fromkeys(e.model for row in results.rows for e in row.energy))
+    header = ("name", "status", "accuracy ↑", "agreement ↑", "MACs", "ACs", *models, "ms/step")
+    return Table(header, tuple(_summary_row(row, label[row.id], models) for row in results.rows), text_columns=2)
+
+
+def _summary_row(row: Row, label: str, models: list[str]) -> tuple[str, ...]:
+    estimates = {e.model: e for e in row.energy}
+    per_sample = row.counts.per_sample if row.counts else None
+    macs = None
+    if per_sample:
+        macs = per_sample.dense_macs if row.kind == "ann" else per_sample.synops_mac
+    return (
+        label,
+        row.status,
+        text.accuracy(row.accuracy),
+        text.agreement(row.agreement),
+        text.amount(macs),
+        text.amount(per_sample.synops_ac if per_sample else None),
+        *(text.energy_range(estimates.get(model)) for model in models),
+        text.UNKNOWN if row.timing is None else f"{row.timing.ms_per_step:.3g}",
+    )
+
+
+def reasons(results: Results) -> tuple[tuple[str, str], ...]:
+    """Return (row, why) of every row that is not ok."""
+    label = labels(results)
+    return tuple((label[row.id], f"{row.status}: {row.reason}") for row in results.rows if row.status != "ok")
+
+
+def missing(results: Results) -> tuple[tuple[str, str], ...]:
+    """Return (row figure, why) of every null in rows that ran."""
+    label = labels(results)
+    listed = []
+    for row in results.rows:
+        if row.status in NEVER_RAN:
+            continue
+        gaps = {**row.missing, **(row.counts.missing if row.counts else {})}
+        listed += [(f"{label[row.id]}: {figure}", why) for figure, why in gaps.items()]
+        listed += [(f"{label[row.id]}: energy, {e.model}", e.reason) for e in row.energy if e.reason]
+    return tuple(listed)
+
+
+def notes(results: Results) -> tuple[str, ...]:
+    """Return what is to be said wherever a figure stands: each data set, once."""
+    return tuple(
+        dict.fromkeys(
+            f"{r.dataset.samples} samples of {r.dataset.name} ({r.dataset.split}): {r.dataset.note}"
+            for r in results.rows
+        )
+    )
+
+
+def differences(results: Results) -> tuple[str, ...]:
+    """Return one sentence per paired difference, in percentage points."""
+    label = labels(results)
+    return tuple(_difference(d, label) for d in results.differences)
+
+
+def _difference(d: Difference, label: dict[str, str]) -> str:
+    value, low, high = (100 * v for v in (d.value, *d.ci95))
+    start = f"{label[d.first]} minus {label[d.second]}: {value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    return f"{start} on the same {d.n} samples ({d.method})"
+
+
+def totals(results: Results) -> Table:
+    """Return what one inference does, row by row."""
+    label = labels(results)
+    header = ("name", "spikes", "ACs", "MACs", "dense MACs", "neuron updates", "on chip")
+    return Table(header, tuple(_totals_row(row, label[row.id]) for row in results.rows if row.counts))
+
+
+def _totals_row(row: Row, label: str) -> tuple[str, ...]:
+    assert row.counts is not None
+    c = row.counts.per_sample
+    chip = [s.share_of_ops for s in row.stages if s.kind == "chip" and s.share_of_ops is not None]
+    figures = (c.spikes, c.synops_ac, c.synops_mac, c.dense_macs, c.neuron_updates)
+    return (label, *(text.amount(f) for f in figures), text.percent(sum(chip)) if chip else text.UNKNOWN)
+
+
+def per_node(row: Row) -> Table:
+    """Return the counts of every node of a row."""
+    header = ("node", "kind", "size", "spikes", "spikes per neuron and step", "ACs", "MACs", "dense MACs", "updates")
+    nodes = row.counts.per_node if row.counts else {}
+    return Table(header, tuple((name, *_node_cells(node)) for name, node in nodes.items()), text_columns=2)
+
+
+def _node_cells(node: NeuronNode | SynapseNode | DenseNode) -> tuple[str, ...]:
+    dash = text.UNKNOWN
+    if isinstance(node, NeuronNode):
+        rate = dash if node.rate is None else f"{node.rate:.4f}"
+        size, updates = f"{text.amount(node.neurons)} neurons", text.amount(node.neuron_updates)
+        return ("neurons", size, text.amount(node.spikes), rate, dash, dash, dash, updates)
+    size = f"{text.amount(node.weights)} weights"
+    dense = text.amount(node.dense_macs)
+    if isinstance(node, SynapseNode):
+        return ("synapses", size, dash, dash, text.amount(node.synops_ac), text.amount(node.synops_mac), dense, dash)
+    kind = "dense" if node.passes == 1 else f"dense, {node.passes} passes"
+    return (kind, size, dash, dash, dash, text.amount(node.nonzero_macs), dense, dash)
+
+
+def agreement(results: Results) -> Table:
+    """Return how each row compares with the reference interpreter, and why where it does not."""
+    label = labels(results)
+    header = ("name", "status", "verdict", "equal entries", "Jaccard", "ties", "latency", "first divergence, reason")
+    return Table(header, tuple(_agreement_row(r, label[r.id]) for r in results.rows if r.kind != "ann"), text_columns=2)
+
+
+def _agreement_row(row: Row, label: str) -> tuple[str, ...]:
+    reason = row.reason or ""
+    a = row.agreement
+    if a is None:
+        why = reason or row.missing.get("agreement", "")
+        return (label, row.status, *[text.UNKNOWN] * 5, why)
+    latency = max(a.latency_steps.values(), default=0)
+    if d := a.first_divergence:
+        where = f"step {d.step}, node {d.node}, neuron {list(d.neuron)}, margin {d.margin:.3g}"
+        reason = f"{where}. {reason}" if reason else where
+    verdict = "exact" if a.exact else "differs"
+    equal = f"{int(a.spikes * 1e6) / 1e4:.4f} %"
+    steps = f"{latency} step" if latency == 1 else f"{latency} steps"
+    return (label, row.status, verdict, equal, f"{a.jaccard:.4f}", str(a.ties), steps, reason)
+
+
+def energy(results: Results) -> Table:
+    """Return both sides, ratio and break-even of every comparison and variant."""
+    header = ("model", "constants", "SNN", "ANN", "ANN ÷ SNN", "measured S", "break-even S*")
+    rows = []
+    for c in results.comparisons:
+        rate = text.UNKNOWN if c.spikes_per_synapse is None else f"{c.spikes_per_synapse:.3g}"
+        for v in c.variants:
+            sides = (text.picojoules(v.snn_pj), text.picojoules(v.ann_pj))
+            rows.append((c.model, v.variant, *sides, text.ratio_range([v.ratio]), rate, break_even(v.break_even)))
+    return Table(header, tuple(rows), text_columns=2)
+
+
+def break_even(value: float | None) -> str:
+    """Return S*, or that there is none."""
+    if value is None:
+        return text.UNKNOWN
+    return f"{value:.3g}" if value > 0 else "none: loses at any rate"

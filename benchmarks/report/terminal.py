@@ -1,0 +1,41 @@
+"""The results as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from spikeport.benchmarks.report import tables
+from spikeport.benchmarks.results import Results
+
+_COLOURS = {"ok": "green", "mismatch": "red", "failed": "red", "partial": "yellow"}
+
+
+def render_table(results: Results) -> RenderableType:
+    """Return the table, its legend, the reasons of rows that are not ok, and the notes on the data."""
+    return Group(
+        _table(tables.summary(results)), *(Text(line, style="dim") for line in tables.LEGEND), *_below(results)
+    )
+
+
+def print_table(results: Results) -> None:
+    """Print it to stdout."""
+    Console().print(render_table(results))
+
+
+def _table(content: tables.Table) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, name in enumerate(content.header):
+        table.add_column(name, justify="left" if i < content.text_columns else "right", overflow="fold")
+    for cells in content.rows:
+        # Text, not markup: an interval in brackets is no style.
+        table.add_row(*(Text(c, style=_COLOURS.get(c, "") if i == 1 else "") for i, c in enumerate(cells)))
+    return table
+
+
+def _below(results: Results) -> list[Text]:
+    lines = [Text(f"{name}  {why}") for name, why in tables.reasons(results)]
+    lines += [Text(sentence) for sentence in tables.differences(results)]
+    lines += [Text(f"{c.model}: {c.verdict}") for c in results.comparisons]
+    return lines + [Text(note, style="italic") for note in tables.notes(results)]
