@@ -26,7 +26,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
-from spikeport.errors import UnavailableError, UsageError
+from spikeport.errors import SpikeportError, UnavailableError, UsageError
 from spikeport.files import new_file
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
@@ -78,6 +78,7 @@ class Trainee(pl.LightningModule):
         logits_BK = network.forward_folded(inputs) if isinstance(network, SpikingNetwork) else network(inputs)
         loss = F.cross_entropy(logits_BK, labels_B)
         self._losses.append(loss.detach())
+        self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(labels_B))
         return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -96,15 +97,20 @@ class Trainee(pl.LightningModule):
         total = sum(count for count, _, _ in self._val)
         loss = sum(count * value for count, value, _ in self._val) / total
         accuracy = sum(count * value for count, _, value in self._val) / total
+        train_loss = float(torch.stack(self._losses).mean())
+        if not math.isfinite(train_loss + loss):
+            subject = f"training, epoch {self.current_epoch}"
+            raise SpikeportError(subject, "the loss is no longer finite", "Lower training.lr and train again")
         self.history.append(
             {
                 "epoch": self.current_epoch,
-                "train_loss": float(torch.stack(self._losses).mean()),
+                "train_loss": train_loss,
                 "val_loss": loss,
                 "val_accuracy": accuracy,
                 "seconds": round(time.monotonic() - self._started, 3),
             }
         )
+        self.log("val_accuracy", accuracy, prog_bar=True, logger=False)
         if [accuracy, -loss] >= self.best["score"]:
             weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
             self.best = {"epoch": self.current_epoch, "score": [accuracy, -loss], "weights": weights}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.base import DataParams, DatasetKind, Part, Split
@@ -20,13 +21,14 @@ class ToyParams(DataParams):
 
 class Toy:
     fail_at_epoch: ClassVar[int | None] = None
+    fail_with: ClassVar[type[BaseException]] = RuntimeError
 
     def __init__(self, params: ToyParams, noise: Mapping[str, float], split_seed: int, seed: int) -> None:
         self._params, self._seed = params, seed
 
     def split(self, part: Part, epoch: int = 0) -> Split:
         if part == "train" and epoch and epoch == Toy.fail_at_epoch:
-            raise RuntimeError("killed")
+            raise Toy.fail_with("killed")
         draw = rng(self._seed, part, epoch)
         labels = draw.integers(0, 2, self._params.samples)
         image = draw.random((len(labels), 1, 13, 13)) * 0.5 + 0.5 * labels[:, None, None, None]
@@ -38,13 +40,15 @@ def _shapes(params: ToyParams) -> dict[str, tuple[int, ...]]:
     return {"image": (1, 13, 13), "audio": (4, 3)}
 
 
+# The networks here are tiny: a second thread costs more than it gives.
+torch.set_num_threads(1)
 DATASETS.register("toy", DatasetKind(ToyParams, "random numbers", 2, _shapes, Toy))
 
 
 @pytest.fixture
 def toy_data() -> Iterator[type[Toy]]:
     yield Toy
-    Toy.fail_at_epoch = None
+    Toy.fail_at_epoch, Toy.fail_with = None, RuntimeError
 
 
 def toy_recipe(**changes: Any) -> Recipe:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from spikeport.errors import ArtefactError, UnavailableError, UsageError
+from spikeport.errors import ArtefactError, SpikeportError, UnavailableError, UsageError
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
 from spikeport.train.evaluate import accuracy, evaluate
@@ -53,6 +54,17 @@ def test_a_killed_and_resumed_training_ends_bit_identical(
     assert _epochs(broken) == _epochs(whole) == [0, 1, 2, 3]
 
 
+def test_ctrl_c_is_a_keyboard_interrupt_and_can_be_resumed(toy_recipe: Make, toy_data: type, tmp_path: Path) -> None:
+    toy_data.fail_at_epoch, toy_data.fail_with = 2, KeyboardInterrupt
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(toy_recipe(), tmp_path / "run", device="cpu")
+    assert signal.getsignal(signal.SIGINT) is before
+    toy_data.fail_at_epoch = None
+    train_run(toy_recipe(), tmp_path / "run", device="cpu", resume=True)
+    assert _epochs(tmp_path / "run") == [0, 1, 2, 3]
+
+
 def test_the_seed_decides_the_weights(toy_recipe: Make, tmp_path: Path) -> None:
     for name, seed in {"a": 0, "b": 0, "c": 1}.items():
         torch.rand(seed + 3)
@@ -89,6 +101,13 @@ def test_it_learns(toy_recipe: Make, tmp_path: Path) -> None:
     recipe = toy_recipe(kind="ann", training={"epochs": 20, "batch_size": 8, "lr": 0.02})
     split = open_dataset(recipe).split("test")
     assert accuracy(evaluate(train_run(recipe, tmp_path / "run", device="cpu"), split), split) > 0.9
+
+
+def test_a_diverged_training_is_refused_and_leaves_no_weights(toy_recipe: Make, tmp_path: Path) -> None:
+    recipe = toy_recipe(kind="ann", training={"epochs": 2, "batch_size": 8, "lr": 1e30})
+    with pytest.raises(SpikeportError, match=r"epoch 0: the loss is no longer finite. Lower training.lr"):
+        train_run(recipe, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
 def test_training_stops_when_validation_stops_improving(toy_recipe: Make, tmp_path: Path) -> None:
