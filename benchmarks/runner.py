@@ -137,3 +137,24 @@ def _differences(rows: Sequence[Scored], samples: Samples) -> list[blocks.Differ
             )
         )
     return found
+
+
+def benchmark(
+    *networks: str | Path,
+    backend_names: Sequence[str] = (),
+    ann: str | Path | None = None,
+    data: str | None = None,
+    samples: int | None = None,
+) -> Results:
+    """Measure runs and bundles on the same labelled samples: `spikeport.benchmark(...)`.
+
+    Args:
+        networks: folders of runs and bundles.
+        backend_names: on which backends.
+        ann: the run of the ANN twin.
+        data: a dataset's name or an `.npz`; by default the test part that the network's recipe names.
+        samples: the first so many.
+    """
+    twin = None if ann is None else Path(ann)
+    request = Request([Path(n) for n in networks], backend_names, twin, DataRequest(data, limit=samples))
+    return run_benchmark(request, lambda _: None).results

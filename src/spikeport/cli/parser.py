@@ -15,7 +15,9 @@ EPILOG = "Each verb ends with the next command to try. `spikeport VERB --help` s
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the whole command line."""
-    parser = argparse.ArgumentParser(prog="spikeport", description=spikeport.__doc__, epilog=EPILOG)
+    parser = argparse.ArgumentParser(
+        prog="spikeport", description=(spikeport.__doc__ or "").splitlines()[0], epilog=EPILOG
+    )
     parser.add_argument("--version", action="version", version=f"spikeport {spikeport.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for add in (_demo, _train, _export, _check, _deploy, _bench, _report, _list, _env):
