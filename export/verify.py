@@ -56,7 +56,7 @@ class _Probe(fx.Interpreter):
         """Normalise in float64: the graph's folded form has no intermediate values, whose rounding has no bound."""
         layer = self.fetch_attr(str(target))
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            (x,) = args
+            (x,) = (*args, *kwargs.values())
             fields = (layer.running_mean, layer.running_var, layer.weight, layer.bias)
             mean, var, weight, bias = (f if f is None else f.double() for f in fields)
             return F.batch_norm(x.double(), mean, var, weight, bias, eps=layer.eps).to(x.dtype)
