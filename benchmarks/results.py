@@ -106,7 +106,7 @@ class Results(Block):
             n for d in self.differences for n in (d.first, d.second)
         }
         if stray := named - set(ids):
-            raise ValueError(f"there is no row {sorted(stray)}")
+            raise ValueError(f"there is no row {', '.join(sorted(stray))}")
         return self
 
 

@@ -7,6 +7,7 @@ Each chart has a sentence for readers who cannot see it, and stands above a tabl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, floor, log10
 from typing import Any
 
 from spikeport.benchmarks.blocks import Heatmap, NeuronNode, Raster
@@ -109,7 +110,7 @@ def energy(results: Results) -> Chart | None:
     layout["xaxis"] |= {"type": "log", "title": {"text": "per sample, estimated"}, **_energy_ticks(rows)}
     layout["yaxis"] |= {
         "tickvals": list(range(len(models))), "ticktext": models[::-1], "range": [-0.6, len(models) - 0.4],
-        "showgrid": False,
+        "showgrid": False, "zeroline": False,
     }  # fmt: skip
     layout |= {"showlegend": True, "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}}
     layout["margin"]["t"] = 36
@@ -118,11 +119,11 @@ def energy(results: Results) -> Chart | None:
 
 
 def _energy_ticks(rows: list[Row]) -> dict[str, Any]:
-    """Decades in pJ, labelled in a fitting unit."""
-    decades = [10.0**k for k in range(0, 13)]
+    """Decades labelled in a fitting unit, and a range with room for the smallest and the largest bar."""
     values = [v for row in rows for e in row.energy for v in (e.low_pj, e.high_pj) if v]
-    used = [d for d in decades if min(values) / 10 <= d <= max(values) * 10]
-    return {"tickvals": used, "ticktext": [text.picojoules(d) for d in used]}
+    low, high = log10(min(values)) - 0.15, log10(max(values)) + 0.15
+    decades = [10.0**k for k in range(ceil(low), floor(high) + 1)]
+    return {"tickvals": decades, "ticktext": [text.picojoules(d) for d in decades], "range": [low, high]}
 
 
 def heatmap(picture: Heatmap, index: int) -> Chart:
@@ -148,13 +149,18 @@ def raster(spikes: Raster, index: int) -> Chart:
     data = [{
         "type": "scattergl" if len(spikes.events) > 20_000 else "scatter", "mode": "markers",
         "x": [t for t, _ in spikes.events], "y": [n for _, n in spikes.events],
-        "marker": {"color": "var(--snn)", "size": 3.5 if spikes.neurons > 200 else 5, "symbol": "line-ns-open"
-                   if spikes.neurons <= 200 else "circle"},
+        "marker": {
+            "symbol": "line-ew-open", "size": max(4, min(18, 400 // spikes.timesteps)), "color": "var(--snn)",
+            "line": {"color": "var(--snn)", "width": 1.2},
+        },
         "hovertemplate": "step %{x}, neuron %{y}<extra></extra>",
     }]  # fmt: skip
     layout = _base(height=RASTER_PX)
     layout["xaxis"] |= {"title": {"text": "step"}, "range": [-0.7, spikes.timesteps - 0.3], "zeroline": False}
     layout["yaxis"] |= {"title": {"text": "neuron"}, "range": [-1, spikes.neurons], "zeroline": False}
+    # The rasters stand below each other: a fixed margin keeps their steps in line.
+    layout["yaxis"] |= {"automargin": False}
+    layout["margin"]["l"] = 64
     alt = f"{spikes.node}: {len(spikes.events)} spikes of {spikes.neurons} neurons in {spikes.timesteps} steps."
     return Chart(f"chart-raster-{index}", alt, data, layout)
 

@@ -165,7 +165,7 @@ def energy(results: Results) -> Table:
         rate = text.UNKNOWN if c.spikes_per_synapse is None else f"{c.spikes_per_synapse:.3g}"
         for v in c.variants:
             sides = (text.picojoules(v.snn_pj), text.picojoules(v.ann_pj))
-            rows.append((c.model, v.variant, *sides, text.ratio_range([v.ratio]), rate, break_even(v.break_even)))
+            rows.append((c.model, v.variant, *sides, f"{v.ratio:.3g}×", rate, break_even(v.break_even)))
     return Table(header, tuple(rows), text_columns=2)
 
 

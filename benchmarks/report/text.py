@@ -76,8 +76,8 @@ def _unit(value_pj: float) -> tuple[float, str]:
 
 
 def ratio_range(ratios: Sequence[float]) -> str:
-    """Return `0.29x to 10.9x`."""
+    """Return `0.29× to 11×`: two digits, since no energy model is better than that."""
     if not ratios:
         return UNKNOWN
-    low, high = min(ratios), max(ratios)
-    return f"{_digits(low)}×" if low == high else f"{_digits(low)}× to {_digits(high)}×"
+    low, high = (f"{r:.2g}×" if r < 99.5 else f"{r:.0f}×" for r in (min(ratios), max(ratios)))
+    return low if low == high else f"{low} to {high}"
