@@ -52,6 +52,7 @@ class NodeAgreement:
         entries: compared values, T x B x neurons.
         ties: differences within rounding.
         mismatches: differences beyond rounding, and spikes before the declared latency.
+        early: those of the mismatches that are spikes before the declared latency; no compared entries.
         spikes_reference: spikes of the interpreter; `None` for a value node.
         spikes_backend: spikes of the recording; `None` for a value node.
         spikes_shared: spikes that both emit; `None` for a value node.
@@ -61,6 +62,7 @@ class NodeAgreement:
     entries: int = 0
     ties: int = 0
     mismatches: int = 0
+    early: int = 0
     spikes_reference: int | None = None
     spikes_backend: int | None = None
     spikes_shared: int | None = None
@@ -82,7 +84,7 @@ class Agreement:
         per_node: each recorded node's agreement.
         latency_steps: each node's declared latency.
         ties: the first of them, at most `TIES_LISTED`.
-        first_divergence: the earliest mismatch, by step, then order of evaluation.
+        first_divergence: the earliest mismatch, by step, then order of evaluation, then sample.
     """
 
     per_node: dict[str, NodeAgreement]
@@ -115,7 +117,7 @@ class Agreement:
         """The fraction of spike entries that are equal."""
         spiking = [node for node in self.per_node.values() if node.spiking]
         entries = sum(node.entries for node in spiking)
-        return 1 - sum(node.mismatches + node.ties for node in spiking) / entries if entries else 1.0
+        return 1 - sum(node.mismatches - node.early + node.ties for node in spiking) / entries if entries else 1.0
 
     @property
     def jaccard(self) -> float:
@@ -162,6 +164,7 @@ class _Audit:
                 node.spikes_reference = node.spikes_backend = node.spikes_shared = 0
         self.agreement = Agreement(counts, {n: recording.latency_steps[n] for n in nodes})
         self.values = [n for n in nodes if not counts[n].spiking]
+        self.rank = {name: i for i, name in enumerate(graph.order)}
 
     def run(self, part: Mapping[str, Array], first_sample: int) -> None:
         """Audit the samples of `part`, which starts at `first_sample`."""
@@ -208,13 +211,20 @@ class _Audit:
         node.entries += tie.size
         node.ties += int(tie.sum())
         node.mismatches += int(mismatch.sum())
-        if len(self.agreement.tie_list) < TIES_LISTED and tie.any():
-            self.agreement.tie_list += self._differences(name, tie, margin)[
-                : TIES_LISTED - len(self.agreement.tie_list)
-            ]
+        if tie.any():
+            ties = [*self.agreement.tie_list, *self._differences(name, tie, margin)]
+            self.agreement.tie_list = sorted(ties, key=self._place)[:TIES_LISTED]
+        if mismatch.any():
+            self._diverged(self._differences(name, mismatch, margin)[0])
+
+    def _place(self, difference: Difference) -> tuple[int, int, int, tuple[int, ...]]:
+        """The order of differences: by step, order of evaluation, sample, neuron."""
+        return (difference.step, self.rank[difference.node], difference.sample, difference.neuron)
+
+    def _diverged(self, found: Difference) -> None:
         first = self.agreement.first_divergence
-        if mismatch.any() and (first is None or self.t < first.step):
-            self.agreement.first_divergence = self._differences(name, mismatch, margin)[0]
+        if first is None or self._place(found) < self._place(first):
+            self.agreement.first_divergence = found
 
     def _differences(self, name: str, where: Spikes, margin: Array) -> list[Difference]:
         return [
@@ -231,13 +241,10 @@ class _Audit:
             if not node.spiking or not early.any():
                 continue
             node.mismatches += int(np.count_nonzero(early))
+            node.early += int(np.count_nonzero(early))
             step, sample, *neuron = (int(k) for k in np.argwhere(early)[0])
-            found = Difference(
-                step - self.recording.latency_steps[name], self.first_sample + sample, name, tuple(neuron), float("nan")
-            )
-            first = self.agreement.first_divergence
-            if first is None or found.step < first.step:
-                self.agreement.first_divergence = found
+            answers = step - self.recording.latency_steps[name]
+            self._diverged(Difference(answers, self.first_sample + sample, name, tuple(neuron), float("nan")))
 
 
 def _check_recording(graph: ChipGraph, arrays: Mapping[str, Array], recording: Recording) -> None:
@@ -245,6 +252,10 @@ def _check_recording(graph: ChipGraph, arrays: Mapping[str, Array], recording: R
     for name in recorded_nodes(graph):
         if name not in recording.nodes or name not in recording.latency_steps:
             raise ArtefactError(f"recording of node '{name}'", "it is missing", "Record every neuron node and output")
+        if recording.latency_steps[name] < 0:
+            raise ArtefactError(
+                f"recording of node '{name}'", f"its latency is {recording.latency_steps[name]}", "Mend the backend"
+            )
         wanted = (timesteps + recording.latency_steps[name], batch, *graph.shapes[name])
         got = recording.nodes[name].shape
         if got[0] < wanted[0] or got[1:] != wanted[1:]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,7 +48,18 @@ class Golden:
 
     @classmethod
     def load(cls, path: Path) -> Golden:
-        """Read `golden.npz`."""
+        """Read `golden.npz`.
+
+        Raises:
+            ArtefactError: it is not what `save` writes.
+        """
+        try:
+            return cls._load(path)
+        except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise ArtefactError(str(path), f"it is not a readable .npz ({error})", "Export the bundle again") from error
+
+    @classmethod
+    def _load(cls, path: Path) -> Golden:
         inputs: dict[str, NDArray[np.generic]] = {}
         outputs: dict[str, NDArray[np.generic]] = {}
         nodes: dict[str, dict[str, NDArray[np.generic]]] = {}

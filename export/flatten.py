@@ -27,6 +27,8 @@ def _inline(name: str, nodes: dict[str, nir.NIRNode], edges: list[Edge]) -> tupl
             f"it has {len(entries)} inputs and {len(exits)} outputs, and an edge cannot say which is meant",
             "Give it one of each",
         )
+    if (entries[0], exits[0]) in inner.edges:
+        raise UnfaithfulError(f"subgraph '{name}'", "it wires its input to its output", "Put a Scale of 1 between them")
     heads = [w for u, w in inner.edges if u == entries[0]]
     tails = [u for u, w in inner.edges if w == exits[0]]
     body = {f"{name}.{n}": node for n, node in inner.nodes.items() if n not in (entries[0], exits[0])}
@@ -36,4 +38,6 @@ def _inline(name: str, nodes: dict[str, nir.NIRNode], edges: list[Edge]) -> tupl
         targets = [f"{name}.{h}" for h in heads] if target == name else [target]
         wires += [(u, w) for u in sources for w in targets]
     rest = {n: node for n, node in nodes.items() if n != name}
+    if clash := sorted(rest.keys() & body.keys()):
+        raise UnfaithfulError(f"node '{clash[0]}'", f"a node inside '{name}' gets the same name", "Rename one of them")
     return {**rest, **body}, wires

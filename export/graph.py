@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from math import prod
 from typing import Literal
 
 import nir
 import numpy as np
 
 from spikeport.errors import UnfaithfulError, UsageError
-from spikeport.export.checks import check_node
+from spikeport.export.checks import check_node, check_parameters
 from spikeport.export.flatten import flatten
 from spikeport.export.shapes import Shape, as_shape, output_shape
 
@@ -26,6 +27,8 @@ IfStep = Literal["euler", "per-step"]
 SPIKING = (nir.LIF, nir.CubaLIF, nir.IF, nir.Threshold)
 VALUED = (nir.LI, nir.CubaLI, nir.I)
 NEURONS = SPIKING + VALUED
+
+MAX_ELEMENTS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class ChipGraph:
         found = implied_registers(nodes, edges, dt_s) if registers is None else frozenset(registers)
         if stray := found - set(edges):
             raise UsageError(f"register {sorted(stray)[0]}", "the graph has no such edge", "Name an edge as u:w")
-        shapes = _infer_shapes(nodes, edges, _order(nodes, edges, found, dt_s), found)
+        shapes = _infer_shapes(nodes, edges, _order(nodes, edges, found, dt_s))
         return cls(nodes, tuple(edges), found, dt_s, shapes, if_step)
 
     def to_nir(self) -> nir.NIRGraph:
@@ -204,33 +207,40 @@ def _check_edges(nodes: Mapping[str, nir.NIRNode], edges: list[Edge]) -> None:
             raise UnfaithfulError(f"node '{name}'", "an input is fed by another node", "Mend the edges")
 
 
-def _infer_shapes(
-    nodes: Mapping[str, nir.NIRNode], edges: list[Edge], order: tuple[str, ...], registers: frozenset[Edge]
-) -> dict[str, Shape]:
+def _infer_shapes(nodes: Mapping[str, nir.NIRNode], edges: list[Edge], order: tuple[str, ...]) -> dict[str, Shape]:
+    sources: dict[str, list[str]] = {name: [] for name in nodes}
+    for source, target in edges:
+        sources[target].append(source)
     shapes: dict[str, Shape] = {}
-    for name in order:
-        node = nodes[name]
-        if isinstance(node, nir.Input):
-            shapes[name] = as_shape(node.input_type["input"])
-            continue
-        known = {shapes[u] for u, w in edges if w == name and u in shapes}
-        if not known:
-            known = {_declared_shape(name, node)}
-        if len(known) != 1:
-            raise UnfaithfulError(f"node '{name}'", f"its inputs have shapes {sorted(known)}", "Check the edges")
-        shapes[name] = output_shape(name, node, known.pop())
-    for source, target in registers:
-        wanted = {shapes[u] for u, w in edges if w == target}
-        if len(wanted) != 1:
-            raise UnfaithfulError(f"node '{target}'", f"its inputs have shapes {sorted(wanted)}", "Check the edges")
-        if output_shape(target, nodes[target], shapes[source]) != shapes[target]:
-            raise UnfaithfulError(f"edge {source} -> {target}", "the shapes do not meet", "Check the edges")
+    waiting = list(order)
+    while waiting:
+        # A node behind a register or a delay stands early in the order: its sources' shapes may come later.
+        known = (n for n in waiting if not sources[n] or any(u in shapes for u in sources[n]))
+        name = next(known, waiting[0])
+        waiting.remove(name)
+        arriving = next((shapes[u] for u in sources[name] if u in shapes), None)
+        shape = _declared_shape(name, nodes[name]) if arriving is None else arriving
+        shapes[name] = output_shape(name, nodes[name], shape)
+        if prod(shapes[name]) > MAX_ELEMENTS:
+            raise UnfaithfulError(
+                f"node '{name}'", f"its shape is {shapes[name]}, out of all bounds", "Check the graph"
+            )
+        check_parameters(name, nodes[name], shapes[name])
+    for name, names in sources.items():
+        arrivals = {shapes[u] for u in names}
+        if len(arrivals) > 1:
+            raise UnfaithfulError(f"node '{name}'", f"its inputs have shapes {sorted(arrivals)}", "Check the edges")
+        if arrivals and output_shape(name, nodes[name], arrivals.pop()) != shapes[name]:
+            raise UnfaithfulError(f"node '{name}'", "its input is not of the shape that it declares", "Check the edges")
     return shapes
 
 
 def _declared_shape(name: str, node: nir.NIRNode) -> Shape:
-    """Shape of a node that is only fed through registers or by a delay's own loop, as nir declares it."""
+    """Shape of an input, or of a node that only its own loop feeds, as nir declares it."""
     declared = (node.input_type or {}).get("input")
     if declared is None:
         raise UnfaithfulError(f"node '{name}'", "its input shape is not known", "Declare its input type")
-    return as_shape(declared)
+    shape = as_shape(declared)
+    if any(n < 1 for n in shape):
+        raise UnfaithfulError(f"node '{name}'", f"its shape is {shape}", "A size is at least 1")
+    return shape

@@ -130,15 +130,15 @@ class DelayLine:
 
     def reset(self, batch: int) -> None:
         """Start a sample with an empty line."""
-        self.line = deque([np.zeros((batch, *self.shape))] * self.steps)
+        self.line: deque[Array] = deque(maxlen=self.steps)
+        self.empty = np.zeros((batch, *self.shape))
 
     def head(self) -> Array:
         """Return the value that leaves the line in this step."""
-        return self.line[0]
+        return self.line[0] if len(self.line) == self.steps else self.empty
 
     def push(self, x_BN: Array) -> None:
         """Take in this step's value, once every node has been evaluated."""
-        self.line.popleft()
         self.line.append(x_BN)
 
 

@@ -29,13 +29,13 @@ def read_nir(path: Path) -> nir.NIRGraph:
         raise ArtefactError(str(path), "there is no such file", "Check the path")
     try:
         with h5py.File(path, "r") as file:
-            if "node" not in file:
+            _walk(path, file["/"])
+            if not isinstance(file.get("node"), h5py.Group):
                 raise ArtefactError(str(path), "it is HDF5 but not NIR: it has no 'node'", "Export it with nir.write")
-            _walk(path, file["node"])
         graph = nir.read(path, type_check=False)
     except OSError as error:
         raise ArtefactError(str(path), f"it is not a readable HDF5 file ({error})", "Export it again") from error
-    except (ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError) as error:
+    except (ValueError, LookupError, TypeError, AssertionError, AttributeError, ArithmeticError, RuntimeError) as error:
         if isinstance(error, ArtefactError):
             raise
         raise ArtefactError(
@@ -69,6 +69,8 @@ def _walk(path: Path, root: h5py.Group) -> None:
             if isinstance(child, h5py.Group):
                 stack.append((child, above | {address}, depth + 1))
             elif isinstance(child, h5py.Dataset):
+                if child.external or child.is_virtual:
+                    raise ArtefactError(f"{path}:{child.name}", "its data lie in another file", "Export it again")
                 size += child.size * child.dtype.itemsize if child.size else 0
             if size > MAX_BYTES or objects > MAX_OBJECTS:
                 raise ArtefactError(

@@ -9,13 +9,11 @@ takes over the backend's spike wherever it accepts one.
 
 from __future__ import annotations
 
-from collections import deque
-
 import nir
 import numpy as np
 
 from spikeport.export.interpreter import Interpreter, sum_all
-from spikeport.export.neurons import Array, Comparator, CubaMembrane, Integrator, Membrane, Neuron, Spikes
+from spikeport.export.neurons import Array, Comparator, CubaMembrane, DelayLine, Integrator, Membrane, Neuron, Spikes
 
 # Roundings in one membrane update, however it is arranged: a, r and v_leak themselves, 1 - a, the folding of
 # a r into the weights (2), the products (3) and the sums (3).
@@ -46,7 +44,9 @@ class ErrorBounds:
         self.errors = {n: np.zeros_like(y) for n, y in self.interpreter.outputs.items()}
         self.errors_before = self.errors
         lines = self.interpreter.delays
-        self.lines = {n: deque([np.zeros_like(line.head())] * line.steps) for n, line in lines.items()}
+        self.lines = {n: DelayLine(line.steps, line.shape) for n, line in lines.items()}
+        for bounds in self.lines.values():
+            bounds.reset(batch)
         for name in self.interpreter.operators:
             if not isinstance(self.interpreter.graph.nodes[name], nir.Input):
                 self.errors[name] = self._stateless(name)
@@ -72,14 +72,13 @@ class ErrorBounds:
         for name in self.interpreter.graph.order:
             self.error(name)
         for name, line in self.lines.items():
-            line.popleft()
-            line.append(self._arriving(name)[1])
+            line.push(self._arriving(name)[1])
 
     def _evaluate(self, name: str) -> Array:
         if isinstance(self.interpreter.graph.nodes[name], nir.Input):
             return self.u * np.abs(self.interpreter.outputs[name])
         if name in self.lines:
-            return self.lines[name][0]
+            return self.lines[name].head()
         if name in self.membranes:
             x, e = self._arriving(name)
             return self.membranes[name].advance(x, e)

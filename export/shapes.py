@@ -75,8 +75,11 @@ def output_shape(name: str, node: nir.NIRNode, shape: Shape) -> Shape:
         _require(name, min(size) > 0, shape, f"at least the kernel {kernel}")
         return (shape[0], *size)
     if isinstance(node, nir.Flatten):
-        start = int(node.start_dim) % len(shape)
-        end = int(node.end_dim) % len(shape)
+        rank = len(shape)
+        start, end = int(node.start_dim), int(node.end_dim)
+        _require(name, -rank <= start < rank and -rank <= end < rank, shape, f"an axis {start} and an axis {end}")
+        start, end = start % rank, end % rank
+        _require(name, start <= end, shape, f"axis {start} before axis {end}")
         return (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :])
     return shape
 

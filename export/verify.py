@@ -70,12 +70,13 @@ class _Probe(fx.Interpreter):
 
     def _read(self, name: str, n: fx.Node, value: Any) -> NDArray[np.generic]:
         tap = self.conversion.taps.get(name)
-        if tap and tap.read == "mem":
-            return self.conversion.trace.module.get_submodule(str(n.target)).mem.numpy().copy()  # type: ignore[operator]
+        if tap and tap.read != "output":
+            state: Tensor = getattr(self.conversion.trace.module.get_submodule(str(n.target)), tap.read)
+            return state.numpy().copy()
         spikes = value[0] if isinstance(value, tuple) else value
         if isinstance(self.conversion.graph.nodes[name], SPIKING):
-            return (spikes.numpy() != 0).astype(np.uint8)  # type: ignore[no-any-return]
-        return spikes.numpy().copy()  # type: ignore[no-any-return]
+            return (spikes.numpy() != 0).astype(np.uint8)
+        return spikes.numpy().copy()
 
 
 def _roundoff(conversion: Conversion) -> float:

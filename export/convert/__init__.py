@@ -12,18 +12,15 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError
-from spikeport.export.convert import neurons as _neurons
 from spikeport.export.convert.builder import Builder, Rewrite, Signal, Tap
+from spikeport.export.convert.catalogue import converters
 from spikeport.export.convert.functions import Call, functions, target_name
-from spikeport.export.convert.layers import converters
 from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.graph import ChipGraph
 
 __all__ = ["Conversion", "Rewrite", "Tap", "convert"]
 
 IN_PLACE = ("iadd", "imul", "add_", "mul_")
-
-assert _neurons.leaky in converters.values()
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,11 @@ class Tap:
 
     Attributes:
         fx_node: the traced call.
-        read: `output` of the call (spikes: where it is not 0), or the module's `mem` after it.
+        read: `output` of the call (spikes: where it is not 0), or one of the module's states after it.
     """
 
     fx_node: str
-    read: Literal["output", "mem"] = "output"
+    read: Literal["output", "mem", "syn", "syn_exc", "syn_inh"] = "output"
 
 
 @dataclass
@@ -90,6 +90,11 @@ class Builder:
         """Return `wanted`, or the next free name of its kind."""
         names = (wanted, *(f"{wanted}_{i}" for i in range(2, len(self.nodes) + 3)))
         return next(name for name in names if name not in self.nodes)
+
+    def register(self, spikes: Signal, back: Signal, entry: str) -> None:
+        """Close a loop: `spikes` of the step before pass through the node of `back` into `entry`."""
+        self.registers.add((spikes.sources[0], back.sources[0]))
+        self.edges.append((back.sources[0], entry))
 
     def input(self, name: str, shape: Shape) -> Signal:
         """Add an input node."""

@@ -82,7 +82,7 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
         raise UsageError(
             f"sample of shapes {sizes}",
             f"one step of the model fails on it ({str(error).splitlines()[0]})",
-            "Give the sample as [T, B, *shape] with the shape that one step of forward takes",
+            "Give the sample as [T, B, *shape] with the shape that one step of forward takes, or mend the model",
         ) from error
     forget(module)
     return Trace(module, names, probe.shapes, private_copy(model))

@@ -1,0 +1,141 @@
+"""The pieces of which snnTorch's neurons are made in NIR: decays, thresholds, and a membrane with its reset."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import nir
+import numpy as np
+
+from spikeport.errors import UnfaithfulError
+from spikeport.export.convert.builder import Array, Builder, Rewrite, Signal, Tap, full
+from spikeport.export.convert.layers import array
+from spikeport.export.shapes import Shape
+
+# snnTorch carries no types.
+LAYER: TypeAlias = Any
+
+
+def spiking_membrane(
+    builder: Builder, name: str, layer: LAYER, signal: Signal, beta: Array, theta: Array
+) -> tuple[Signal, str]:
+    """Add `U[t] = beta U[t-1] + signal[t]` with its threshold and reset.
+
+    `zero` is one LIF (IF where beta is 1); `subtract` with reset_delay is LI -> Threshold -> Scale(-theta) -> LI,
+    the last edge of the loop carrying the step before; `none` has no loop.
+
+    Returns:
+        The spikes, and the node that the current enters.
+    """
+    refuse_changed_reset(name, layer)
+    builder.taps[name] = Tap(builder.call)
+    if layer.reset_mechanism == "zero":
+        return builder.add(name, lif(name, beta, theta, builder.dt_s), signal), name
+    subtract = layer.reset_mechanism == "subtract"
+    if subtract and not getattr(layer, "reset_delay", True):
+        raise UnfaithfulError(
+            f"neuron '{name}'",
+            "reset_mechanism='subtract' with reset_delay=False leaves a neuron that stays above its threshold stuck "
+            "and silent, which no NIR graph does",
+            "Use reset_delay=True (snnTorch's default) or reset_mechanism='zero'",
+        )
+    membrane_name = builder.name(f"{name}_membrane")
+    membrane = builder.add(membrane_name, leaky_integrator(name, beta, builder.dt_s), signal)
+    builder.taps[membrane_name] = Tap(builder.call, "mem")
+    spikes = builder.add(name, nir.Threshold(threshold=theta), membrane)
+    if subtract:
+        reset = builder.add(builder.name(f"{name}_reset"), nir.Scale(scale=-theta), spikes)
+        builder.register(spikes, reset, membrane_name)
+        builder.rewrites.append(Rewrite(name, "reset by subtraction as LI -> Threshold -> Scale(-theta) -> LI"))
+    else:
+        builder.rewrites.append(Rewrite(name, "no reset, as LI -> Threshold"))
+    return spikes, membrane_name
+
+
+def leaky_integrator(name: str, beta: Array, dt_s: float) -> nir.NIRNode:
+    """Return the node of `U[t] = beta U[t-1] + I[t]`."""
+    if _is_integrator(name, beta):
+        return nir.I(r=np.ones_like(beta))
+    return nir.LI(tau=dt_s / (1 - beta), r=1 / (1 - beta), v_leak=np.zeros_like(beta))
+
+
+def lif(name: str, beta: Array, theta: Array, dt_s: float) -> nir.NIRNode:
+    """Return the node of `U[t] = beta U[t-1] + I[t]`, reset to 0 where it exceeds theta."""
+    zero = np.zeros_like(beta)
+    if _is_integrator(name, beta):
+        return nir.IF(r=np.ones_like(beta), v_threshold=theta, v_reset=zero)
+    return nir.LIF(tau=dt_s / (1 - beta), r=1 / (1 - beta), v_leak=zero, v_threshold=theta, v_reset=zero)
+
+
+def cuba_lif(alpha: Array, beta: Array, theta: Array, dt_s: float) -> nir.NIRNode:
+    """Return the node of `i[t] = alpha i[t-1] + I[t]`, `U[t] = beta U[t-1] + i[t]`, U reset to 0, i kept."""
+    zero = np.zeros_like(beta)
+    return nir.CubaLIF(
+        tau_syn=dt_s / (1 - alpha),
+        tau_mem=dt_s / (1 - beta),
+        r=1 / (1 - beta),
+        v_leak=zero,
+        v_threshold=theta,
+        v_reset=zero,
+        w_in=1 / (1 - alpha),
+    )
+
+
+def _is_integrator(name: str, beta: Array) -> bool:
+    if np.any(beta == 1) and not np.all(beta == 1):
+        raise UnfaithfulError(
+            f"neuron '{name}'", "a decay is 1 for some of its elements and below for others", "Split the layer"
+        )
+    return bool(np.all(beta == 1))
+
+
+def decay(value: LAYER, shape: Shape, name: str) -> Array:
+    """Return alpha or beta for every element, clamped to 0..1 as snnTorch clamps it at each step."""
+    return full(np.clip(array(value), 0.0, 1.0), shape, name)
+
+
+def threshold(name: str, layer: LAYER, shape: Shape) -> Array:
+    """Return the threshold for every element; a negative one is refused."""
+    theta = full(array(layer.threshold), shape, name)
+    if np.any(theta < 0):
+        raise UnfaithfulError(
+            f"neuron '{name}'",
+            f"its threshold is {theta.min()}, so that it fires at rest",
+            "Use a threshold of at least 0",
+        )
+    return theta
+
+
+def refuse_extras(name: str, layer: LAYER) -> None:
+    """Raise for what no NIR node says: inhibition and quantised state."""
+    if layer.inhibition:
+        raise UnfaithfulError(
+            f"neuron '{name}'", "inhibition=True compares all neurons of the layer", "Use inhibition=False"
+        )
+    if layer.state_quant:
+        raise UnfaithfulError(
+            f"neuron '{name}'", "state_quant rounds the membrane, and NIR knows no such thing", "Quantise at deployment"
+        )
+
+
+def refuse_swallowed_input(name: str, layer: LAYER) -> None:
+    """Raise for reset to zero with delay, where snnTorch throws away the input of the step after a spike."""
+    if layer.reset_mechanism == "zero" and layer.reset_delay:
+        raise UnfaithfulError(
+            f"neuron '{name}'",
+            f"{type(layer).__name__} with reset_mechanism='zero' and reset_delay=True swallows the input of the step "
+            "after a spike, which no NIR node does",
+            "Build it with reset_delay=False",
+        )
+
+
+def refuse_changed_reset(name: str, layer: LAYER) -> None:
+    """Raise where the reset was changed after construction: snnTorch then applies it by halves."""
+    bound = {"_base_sub": "subtract", "_base_zero": "zero", "_base_int": "none"}[layer.state_function.__name__]
+    stored = ("subtract", "zero", "none")[int(layer.reset_mechanism_val)]
+    if not bound == stored == layer.reset_mechanism:
+        raise UnfaithfulError(
+            f"neuron '{name}'",
+            f"it was built with reset_mechanism='{bound}' and later given '{stored}', which snnTorch applies by halves",
+            "Build it with the reset_mechanism it is to have",
+        )
