@@ -145,15 +145,15 @@ def heatmap(picture: Heatmap, index: int) -> Chart:
 
 
 def raster(spikes: Raster, index: int) -> Chart:
-    """Spikes of one node over steps."""
+    """Spikes of one node over steps, each a dash as wide as most of its step at any size of the page."""
+    steps: list[float | None] = []
+    neurons: list[int | None] = []
+    for step, neuron in spikes.events:
+        steps += [step - 0.35, step + 0.35, None]
+        neurons += [neuron, neuron, None]
     data = [{
-        "type": "scattergl" if len(spikes.events) > 20_000 else "scatter", "mode": "markers",
-        "x": [t for t, _ in spikes.events], "y": [n for _, n in spikes.events],
-        "marker": {
-            "symbol": "line-ew-open", "size": max(4, min(18, 400 // spikes.timesteps)), "color": "var(--snn)",
-            "line": {"color": "var(--snn)", "width": 1.2},
-        },
-        "hovertemplate": "step %{x}, neuron %{y}<extra></extra>",
+        "type": "scatter", "mode": "lines", "x": steps, "y": neurons, "connectgaps": False,
+        "line": {"color": "var(--snn)", "width": 1.3}, "hovertemplate": "neuron %{y}<extra></extra>",
     }]  # fmt: skip
     layout = _base(height=RASTER_PX)
     layout["xaxis"] |= {"title": {"text": "step"}, "range": [-0.7, spikes.timesteps - 0.3], "zeroline": False}

@@ -103,7 +103,7 @@ def _accuracy(row: Row, paired: Difference | None) -> Headline:
     if row.accuracy is None:
         return Headline("Accuracy", text.UNKNOWN, row.missing.get("accuracy", ""), "")
     low, high = row.accuracy.ci95
-    note = f"on {row.accuracy.n} held-out samples"
+    note = f"on {row.accuracy.n} samples"
     if paired:
         sign = 1 if paired.first == row.id else -1
         ends = sorted(100 * sign * end for end in paired.ci95)

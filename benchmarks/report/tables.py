@@ -115,7 +115,7 @@ def _totals_row(row: Row, label: str) -> tuple[str, ...]:
 
 def per_node(row: Row) -> Table:
     """Return the counts of every node of a row."""
-    header = ("node", "kind", "size", "spikes", "spikes per neuron and step", "ACs", "MACs", "dense MACs", "updates")
+    header = ("node", "kind", "size", "spikes", "rate", "ACs", "MACs", "dense MACs", "updates")
     nodes = row.counts.per_node if row.counts else {}
     return Table(header, tuple((name, *_node_cells(node)) for name, node in nodes.items()), text_columns=2)
 
