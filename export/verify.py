@@ -70,13 +70,12 @@ class _Probe(fx.Interpreter):
 
     def _read(self, name: str, n: fx.Node, value: Any) -> NDArray[np.generic]:
         tap = self.conversion.taps.get(name)
+        shown: Tensor = value[0] if isinstance(value, tuple) else value
         if tap and tap.read != "output":
-            state: Tensor = getattr(self.conversion.trace.module.get_submodule(str(n.target)), tap.read)
-            return state.numpy().copy()
-        spikes = value[0] if isinstance(value, tuple) else value
-        if isinstance(self.conversion.graph.nodes[name], SPIKING):
-            return (spikes.numpy() != 0).astype(np.uint8)
-        return spikes.numpy().copy()
+            shown = getattr(self.conversion.trace.module.get_submodule(str(n.target)), tap.read)
+        array: NDArray[np.generic] = shown.numpy().copy()
+        spiking = isinstance(self.conversion.graph.nodes[name], SPIKING)
+        return (array != 0).astype(np.uint8) if spiking else array
 
 
 def _roundoff(conversion: Conversion) -> float:
