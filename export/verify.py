@@ -109,14 +109,21 @@ def _check_trace(conversion: Conversion, sample_TB: Mapping[str, Tensor], sample
     Raises:
         UnfaithfulError: they differ on the first `samples` samples.
     """
-    traced, original = conversion.trace.module, conversion.trace.original
+    traced, original, carried = conversion.trace.module, conversion.trace.original, conversion.trace.carried
     inputs_TB = [sample_TB[n][:, :samples] for n in conversion.trace.inputs]
+    states = dict.fromkeys(carried.loops, torch.zeros(0))
     forget(traced)
     forget(original)
     with torch.no_grad():
         for t in range(len(inputs_TB[0])):
-            step = [x[t] for x in inputs_TB]
-            if not _same(traced(*step), original(*step)):
+            step = iter(x[t] for x in inputs_TB)
+            returned = original(*[states[n] if n in states else next(step) for n in carried.arguments])
+            kept = returned
+            if carried.loops:
+                states = {n: returned[place] for n, place in carried.loops.items()}
+                rest = tuple(returned[i] for i in carried.kept)
+                kept = rest if len(rest) > 1 else rest[0]
+            if not _same(traced(*[x[t] for x in inputs_TB]), kept):
                 raise UnfaithfulError(
                     f"model {type(original).__name__}",
                     f"its forward does more than its layers and calls (the output differs at step {t}): "

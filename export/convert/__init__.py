@@ -5,6 +5,7 @@ A layer without a converter, or with a setting that NIR cannot say, is refused b
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,13 @@ from spikeport.errors import UnfaithfulError
 from spikeport.export.convert.builder import Builder, Rewrite, Signal, Tap
 from spikeport.export.convert.catalogue import converters
 from spikeport.export.convert.functions import Call, functions, target_name
+from spikeport.export.convert.states import returned_states
 from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.graph import ChipGraph
 
 __all__ = ["Conversion", "Rewrite", "Tap", "convert"]
 
+STATE_CARRIED = "a state passed by hand: the neuron keeps it, from 0 at the start of a sample"
 IN_PLACE = ("iadd", "imul", "add_", "mul_")
 
 
@@ -69,6 +72,7 @@ def convert(
         else:
             values[node] = _convert_node(builder, traced, node, values)
     _require_neurons(builder, model)
+    builder.rewrites += [Rewrite(name, STATE_CARRIED) for name in traced.carried.loops]
     return Conversion(builder.graph(), traced, builder.taps, outputs, tuple(builder.rewrites))
 
 
@@ -100,6 +104,9 @@ def _convert_node(builder: Builder, traced: Trace, node: fx.Node, values: Mappin
             f"it changes '{changed.name}' in place, which is read elsewhere too",
             "Use the form that makes a new tensor",
         )
+    for read in node.all_input_nodes:
+        if isinstance(values[read], Unseen):
+            raise _unseen(values[read], f"call '{node.name}'")
     args = fx.node.map_arg(node.args, values.__getitem__)
     kwargs = fx.node.map_arg(node.kwargs, values.__getitem__)
     return function(Call(builder, builder.name(node.name), tuple(args), dict(kwargs), shape or ()))
@@ -117,8 +124,8 @@ def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapp
     if len(arguments) != 1:
         raise UnfaithfulError(
             f"layer '{node.target}' ({type(layer).__name__})",
-            "it is called with its state passed by hand",
-            "Build it with init_hidden=True and call it with one argument, once a time step",
+            f"it is called with {len(arguments)} arguments",
+            "Call it with one",
         )
     calls = [n for n in traced.module.graph.nodes if n.op == "call_module" and n.target == node.target]
     stateful = type(layer).__module__.startswith("snntorch")
@@ -129,25 +136,36 @@ def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapp
             "Give every place a neuron of its own; if this is a loop over time, export the step inside it",
         )
     signal = values.get(arguments[0])  # type: ignore[arg-type]
+    if isinstance(signal, Unseen):
+        raise _unseen(signal, f"layer '{node.target}'")
     if not isinstance(signal, Signal):
         raise UnfaithfulError(
             f"layer '{node.target}' ({type(layer).__name__})",
             "it is fed with a constant",
             "Feed it what the inputs give; a state that lives from step to step belongs into a neuron",
         )
-    shape = _result_shape(traced, node, layer)
-    return converter(builder, builder.name(node.name), layer, signal, shape)
+    shape = traced.shapes[node.name] or ()
+    result = converter(builder, builder.name(node.name), layer, signal, shape)
+    return _with_states(builder, traced, node, layer, result) if stateful else result
 
 
-def _result_shape(traced: Trace, node: fx.Node, layer: nn.Module) -> tuple[int, ...]:
-    shape = traced.shapes[node.name]
-    if shape is None:
-        raise UnfaithfulError(
-            f"layer '{node.target}' ({type(layer).__name__})",
-            "it returns several values",
-            "Build it with init_hidden=True and output=False, so that it returns its spikes",
-        )
-    return shape
+def _with_states(
+    builder: Builder, traced: Trace, node: fx.Node, layer: nn.Module, spikes: Signal
+) -> Signal | tuple[Any, ...]:
+    """Return what the call returns: the spikes, or the spikes and the states as far as NIR nodes emit them."""
+    if not any(user.target is operator.getitem and user.args[0] is node for user in node.users):
+        return spikes
+    shown = {tap.read: name for name, tap in builder.taps.items() if tap.fx_node == node.name}
+    states = returned_states(type(layer))[1:]
+    return (spikes, *(Signal((shown[s],), spikes.shape) if s in shown else Unseen(node.name, s) for s in states))
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A state that no NIR node emits: the membrane of a neuron that is reset to zero, a current inside it."""
+
+    neuron: str
+    state: str
 
 
 def _outputs(builder: Builder, node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[str, str]:
@@ -156,12 +174,22 @@ def _outputs(builder: Builder, node: fx.Node, values: Mapping[fx.Node, Any]) -> 
     results = list(returned) if several else [returned]  # type: ignore[arg-type]
     names = {}
     for i, result in enumerate(results):
+        if isinstance(result, fx.Node) and isinstance(values[result], Unseen):
+            raise _unseen(values[result], f"output {i}")
         if not isinstance(result, fx.Node) or not isinstance(values[result], Signal):
             raise UnfaithfulError(f"output {i}", "it is not a tensor that the network computes", "Return tensors")
         name = builder.name(f"output_{i}" if several else "output")
         builder.output(name, values[result])
         names[name] = result.name
     return names
+
+
+def _unseen(value: Unseen, where: str) -> UnfaithfulError:
+    return UnfaithfulError(
+        f"{where}",
+        f"it reads the state '{value.state}' of neuron '{value.neuron}', which no NIR node emits",
+        "Use its spikes, or reset_mechanism='none' or 'subtract', whose membrane is a node of its own",
+    )
 
 
 def _require_neurons(builder: Builder, model: nn.Module) -> None:

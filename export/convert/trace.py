@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.export.convert.states import Carried, carry_states
 from spikeport.export.shapes import Shape
 
 STATEFUL = (snntorch.SpikingNeuron,)
@@ -34,15 +35,17 @@ class Trace:
 
     Attributes:
         module: the traced copy, in evaluation mode on the CPU; running it leaves the user's model alone.
-        inputs: the name of each placeholder, in the order of forward's arguments.
-        shapes: the shape of every traced value, without batch; `None` for what is not one tensor.
+        inputs: the name of each input, in the order of forward's arguments; states are none.
+        shapes: the shape of every traced value (of a tuple, of its first), without batch; `None` for no tensor.
         original: another private copy, not traced: what the model's own forward does.
+        carried: the states that the model's own loop carries by hand.
     """
 
     module: fx.GraphModule
     inputs: tuple[str, ...]
     shapes: Mapping[str, Shape | None]
     original: nn.Module
+    carried: Carried
 
 
 def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[str, ...] | None = None) -> Trace:
@@ -68,8 +71,9 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
             f"its forward cannot be traced ({error})",
             "Export one time step: move the loop over time, and any control flow on values, out of forward",
         ) from error
+    carried = carry_states(graph, private)
     module = fx.GraphModule(tracer.root, graph)
-    arguments = argument_names(module)
+    arguments = tuple(name for name in carried.arguments if name not in carried.loops)
     names = input_names or arguments
     if set(names) != set(sample_B) or len(names) != len(arguments):
         raise UsageError(f"sample {sorted(sample_B)}", f"forward takes {list(names)}", "Give one tensor for each")
@@ -85,7 +89,7 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
             "Give the sample as [T, B, *shape] with the shape that one step of forward takes, or mend the model",
         ) from error
     forget(module)
-    return Trace(module, names, probe.shapes, private_copy(model))
+    return Trace(module, names, probe.shapes, private_copy(model), carried)
 
 
 def private_copy(model: nn.Module) -> nn.Module:
@@ -112,11 +116,6 @@ def private_copy(model: nn.Module) -> nn.Module:
     return private
 
 
-def argument_names(module: fx.GraphModule) -> tuple[str, ...]:
-    """Return the names of forward's arguments; torch.fx renames a node whose name is a builtin's, as `input`."""
-    return tuple(str(node.target) for node in module.graph.nodes if node.op == "placeholder")
-
-
 class _Shapes(fx.Interpreter):
     """Runs the step once and remembers the shape of every value."""
 
@@ -126,7 +125,8 @@ class _Shapes(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
-        self.shapes[n.name] = tuple(value.shape[1:]) if isinstance(value, Tensor) else None
+        first = value[0] if isinstance(value, tuple) and value else value
+        self.shapes[n.name] = tuple(first.shape[1:]) if isinstance(first, Tensor) else None
         return value
 
 
