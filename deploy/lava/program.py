@@ -1,0 +1,152 @@
+"""A lowered stage, run by Lava in its isolated environment."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil, prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.deploy.backend import Inputs
+from spikeport.deploy.isolated import Environment
+from spikeport.deploy.lava.plan import Plan, PlannedLayer, PlannedSource
+from spikeport.deploy.stage import ONE, HopStage
+from spikeport.export.graph import ChipGraph
+from spikeport.export.interpreter import check_inputs
+from spikeport.export.recording import Recording
+
+Array = NDArray[np.generic]
+
+ENVIRONMENT = Environment("lava", prefer=("3.10",))
+WORKER = Path(__file__).parent / "worker"
+
+# Copies of the network that run side by side: as many as keep Lava's cost a step below the arithmetic's.
+_SYNAPSES_AT_ONCE = 8_000_000
+_NEURONS_AT_ONCE = 200_000
+_MOST_COPIES = 64
+
+
+@dataclass(frozen=True)
+class Times:
+    """Steps of one run: `steps` a sample are recorded, `period` pass before the next one starts."""
+
+    timesteps: int
+    steps: int
+    period: int
+
+
+@dataclass(frozen=True)
+class LavaProgram:
+    """A plan, with what its inputs and records mean.
+
+    Attributes:
+        graph: the stage.
+        stage: its layers and hops.
+        plan: what the worker builds.
+        unit_roundoff: of the arithmetic, `None` where it is quantised.
+        input_scales: integers sent for an input of 1, by input.
+        value_scales: what a recorded membrane of 1 is in the record, by layer.
+        environment: where Lava lives.
+    """
+
+    graph: ChipGraph
+    stage: HopStage
+    plan: Plan
+    unit_roundoff: float | None
+    input_scales: Mapping[str, float] = field(default_factory=dict)
+    value_scales: Mapping[str, float] = field(default_factory=dict)
+    environment: Environment = ENVIRONMENT
+
+    def run(self, inputs_TBN: Inputs) -> Recording:
+        """Run all samples, each from the zero state, in one Lava run."""
+        arrays = check_inputs(self.graph, inputs_TBN)
+        timesteps, samples = next(iter(arrays.values())).shape[:2]
+        steps = timesteps + self.stage.latency
+        times = Times(timesteps, steps, steps + self.stage.gap)
+        nodes: dict[str, Array] = {}
+        if self.plan.layers:
+            nodes = self._run_lava(arrays, times, samples)
+        latency = {layer.name: layer.latency for layer in self.stage.layers} | dict.fromkeys(self.stage.inputs, 0)
+        for output, source in self.stage.taps.items():
+            tapped = nodes[source] if source in nodes else _pad(arrays[source], 0, steps)
+            nodes[output] = tapped.reshape(*tapped.shape[:2], *self.stage.shapes[output])
+            latency[output] = latency[source]
+        return Recording(nodes, {name: latency[name] for name in nodes}, timesteps, self.unit_roundoff)
+
+    def save(self, folder: Path) -> None:
+        """Write the plan and the worker: `python worker/main.py FOLDER` runs it, given `run.json` and inputs."""
+        self.plan.save(folder)
+        shutil.copytree(WORKER, folder / "worker", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def copies(self, samples: int) -> int:
+        """Return how many samples run side by side; fewer where the last batch would be mostly empty."""
+        neurons = sum(layer.size for layer in self.plan.layers) + sum(s.size for s in self.plan.sources)
+        fit = min(_SYNAPSES_AT_ONCE // max(self.plan.synapses, 1), _NEURONS_AT_ONCE // neurons, _MOST_COPIES)
+        batches = ceil(samples / min(max(fit, 1), samples))
+        return ceil(samples / batches)
+
+    def _run_lava(self, arrays: Mapping[str, NDArray[np.float64]], times: Times, samples: int) -> dict[str, Array]:
+        copies = self.copies(samples)
+        batches = ceil(samples / copies)
+        with tempfile.TemporaryDirectory(prefix="spikeport-lava-") as name:
+            folder = Path(name)
+            self.plan.save(folder)
+            request = {"steps": batches * times.period, "period": times.period, "stop": times.steps, "copies": copies}
+            (folder / "run.json").write_text(json.dumps(request), "utf-8")
+            for source in self.plan.sources:
+                rows = self._rows(source, arrays, times, samples)
+                np.save(folder / f"{source.name}.npy", _to_batches(rows, batches, copies))
+            self.environment.run(WORKER / "main.py", folder)
+            return {
+                layer.node: self._record(folder, layer, times.steps, batches, samples) for layer in self.plan.layers
+            }
+
+    def _rows(
+        self, source: PlannedSource, arrays: Mapping[str, NDArray[np.float64]], times: Times, samples: int
+    ) -> Array:
+        """Return what `source` sends, [period, B, N], in the smallest type that holds it."""
+        if source.node == ONE:
+            return np.ones((times.period, samples, 1), dtype=np.uint8)
+        values = arrays[source.node].reshape(times.timesteps, samples, source.size)
+        if source.node in self.input_scales:
+            values = np.rint(values * self.input_scales[source.node])
+        whole = np.all((values >= 0) & (values <= np.iinfo(np.uint8).max) & (values == np.rint(values)))
+        return _pad(values.astype(np.uint8) if whole else values, source.shift, times.period)
+
+    def _record(self, folder: Path, layer: PlannedLayer, steps: int, batches: int, samples: int) -> Array:
+        rows: Array = np.load(folder / f"record-{layer.name}.npy", mmap_mode="r")
+        shape = next(x.shape for x in self.stage.layers if x.name == layer.node)
+        by_sample = _from_batches(rows, batches, layer.size)[:steps, :samples]
+        if layer.emits != "spikes":
+            by_sample = by_sample / self.value_scales.get(layer.node, 1.0)
+        return by_sample.reshape(steps, samples, *shape)
+
+
+def _pad(values_TBN: Array, shift: int, length: int) -> Array:
+    """Return `values` `shift` steps later within `length` steps, zero elsewhere."""
+    padded = np.zeros((length, *values_TBN.shape[1:]), dtype=values_TBN.dtype)
+    kept = min(len(values_TBN), length - shift)
+    padded[shift : shift + kept] = values_TBN[:kept]
+    return padded
+
+
+def _to_batches(rows_PBN: Array, batches: int, copies: int) -> Array:
+    """[period, B, N] -> [batches * period, copies * N]; missing samples are zero."""
+    period, samples, size = rows_PBN.shape
+    full = np.zeros((period, batches * copies, size), dtype=rows_PBN.dtype)
+    full[:, :samples] = rows_PBN
+    moved = np.moveaxis(full.reshape(period, batches, copies, size), 1, 0)
+    return np.ascontiguousarray(moved).reshape(batches * period, copies * size)
+
+
+def _from_batches(rows: Array, batches: int, size: int) -> Array:
+    """[batches * period, copies * N] -> [period, batches * copies, N]."""
+    period, copies = len(rows) // batches, rows.shape[1] // size
+    moved = np.moveaxis(rows.reshape(batches, period, copies, size), 0, 1)
+    return np.ascontiguousarray(moved).reshape(period, batches * copies, prod((size,)))

@@ -1,0 +1,153 @@
+"""Builds Lava processes from a plan and runs them: `python main.py FOLDER`.
+
+Runs in the isolated environment: Python 3.10 syntax, numpy, scipy and lava-nc only. FOLDER holds `plan.json`,
+`arrays.npz`, `run.json` and the inputs; the records of every layer are written beside them. Samples are run
+`copies` at a time as independent copies of the network within the same processes (block-diagonal synapses),
+and batch after batch in one run, each starting from zero state.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_matrix, identity, kron
+
+
+def import_lava() -> None:
+    """Import lava-nc 0.10.0 on a Python later than its own 3.10.
+
+    There its one dataclass with an unhashable default is refused; made hashable while it is defined, the
+    unmodified package works.
+    """
+    import dataclasses
+
+    original = dataclasses.dataclass
+
+    def hashable(cls=None, /, **options):
+        def decorate(target):
+            if target.__name__ == "ByteEncoder":
+                options["unsafe_hash"] = True
+            return original(target, **options)
+
+        return decorate if cls is None else decorate(cls)
+
+    dataclasses.dataclass = hashable
+    try:
+        import lava.magma.compiler.var_model  # noqa: F401
+    finally:
+        dataclasses.dataclass = original
+
+
+def show_child_errors() -> None:
+    """Let Lava's child processes print what killed them; Lava itself says only that something did."""
+    from lava.magma.runtime.message_infrastructure.multiprocessing import SystemProcess
+
+    quiet = SystemProcess.run
+
+    def run(self):
+        target = self._target
+
+        def loud(*args, **kwargs):
+            try:
+                return target(*args, **kwargs)
+            except Exception:
+                traceback.print_exc()
+                raise
+
+        self._target = loud
+        quiet(self)
+
+    SystemProcess.run = run
+
+
+def run_plan(folder: Path) -> None:
+    """Run the plan in `folder`."""
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi2SimCfg
+
+    plan = json.loads((folder / "plan.json").read_text())
+    request = json.loads((folder / "run.json").read_text())
+    with np.load(folder / "arrays.npz") as stored:
+        arrays = dict(stored)
+    first = build(plan, request, arrays, folder)
+    first.run(condition=RunSteps(num_steps=request["steps"]), run_cfg=Loihi2SimCfg(select_tag=plan["tag"]))
+    first.stop()
+
+
+def build(plan: dict, request: dict, arrays: dict, folder: Path):
+    """Make and join all processes; return one of them."""
+    from processes.windowed import FileSource, Shift
+
+    copies = request["copies"]
+    made = {}
+    for source in plan["sources"]:
+        path = str(folder / f"{source['name']}.npy")
+        made[source["name"]] = FileSource(shape=(source["size"] * copies,), path=path)
+    for layer in plan["layers"]:
+        made[layer["name"]] = make_layer(layer, request, arrays, folder)
+    for hop in plan["hops"]:
+        synapses = make_synapses(hop, copies, arrays)
+        out = made[hop["source"]].s_out
+        if hop["wait"]:
+            shift = Shift(shape=out.shape, steps=hop["wait"])
+            out.connect(shift.s_in)
+            out = shift.s_out
+        out.connect(synapses.s_in)
+        synapses.a_out.connect(made[hop["target"]].a_in)
+    return made[plan["layers"][0]["name"]]
+
+
+def make_layer(layer: dict, request: dict, arrays: dict, folder: Path):
+    """Return the process of one layer."""
+    from processes.windowed import Sink, WindowedLIF
+
+    size = layer["size"] * request["copies"]
+    path = folder / f"record-{layer['name']}.npy"
+    kind = {"spikes": np.uint8, "value": np.dtype(layer["dtype"]), "sum": np.float64}[layer["emits"]]
+    np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(request["steps"], size)).flush()
+    bias = np.tile(arrays[f"bias-{layer['name']}"], request["copies"])
+    window = (layer["onset"], request["stop"], request["period"])
+    record = (str(path), layer["emits"])
+    if layer["emits"] == "sum":
+        return Sink(shape=(size,), window=window, record=record, bias=bias)
+    return WindowedLIF(
+        shape=(size,),
+        du=layer["du"],
+        dv=layer["dv"],
+        vth=layer["vth"],
+        bias_mant=bias,
+        bias_exp=layer["bias_exp"],
+        window=window,
+        record=record,
+    )
+
+
+def make_synapses(hop: dict, copies: int, arrays: dict):
+    """Return the connection process of one hop, block-diagonal over the copies.
+
+    `num_message_bits` only selects the matrix product: the other path selects columns and is far slower.
+    """
+    from lava.proc.sparse.process import Sparse
+    from lava.utils.weightutils import SignMode
+
+    data, indices, indptr = (arrays[f"{part}-{hop['name']}"] for part in ("data", "indices", "indptr"))
+    one = csr_matrix((data, indices, indptr), shape=tuple(hop["shape"]))
+    weights = csr_matrix(kron(identity(copies, dtype=data.dtype), one, format="csr"), dtype=data.dtype)
+    return Sparse(
+        weights=weights,
+        weight_exp=hop["weight_exp"],
+        num_weight_bits=8,
+        sign_mode=SignMode.MIXED,
+        num_message_bits=hop["message_bits"],
+    )
+
+
+if __name__ == "__main__":
+    if sys.version_info >= (3, 11):
+        import_lava()
+    show_child_errors()
+    run_plan(Path(sys.argv[1]))
