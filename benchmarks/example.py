@@ -15,8 +15,6 @@ from spikeport.benchmarks.rows import Scored
 from spikeport.benchmarks.samples import Samples
 from spikeport.benchmarks.subject import Subject
 
-MAX_EVENTS = 20_000
-
 
 def example(subject: Subject, samples: Samples, scored: Sequence[Scored]) -> blocks.Example | None:
     """Return the first sample with the rasters of the first row that ran, `None` where none did."""
@@ -64,7 +62,7 @@ def _rasters(subject: Subject, scored: Scored) -> list[blocks.Raster]:
 
 def _raster(name: str, spikes: NDArray[np.generic]) -> blocks.Raster:
     flat_TN = spikes.reshape(len(spikes), -1)
-    events = np.argwhere(flat_TN != 0)[:MAX_EVENTS]
+    events = np.argwhere(flat_TN != 0)
     return blocks.Raster(
         node=name,
         neurons=flat_TN.shape[1],

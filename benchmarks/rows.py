@@ -232,8 +232,6 @@ def agreement_block(agreements: Mapping[str, Agreement]) -> blocks.Agreement:
         prefix = f"{stage}." if several else ""
         latency |= {prefix + n: steps for n, steps in agreement.latency_steps.items()}
         for name, node in agreement.per_node.items():
-            if node.jaccard is None:
-                continue
             nodes[prefix + name] = blocks.NodeAgreement(
                 spikes=1 - (node.mismatches + node.ties) / node.entries,
                 jaccard=node.jaccard,
@@ -252,6 +250,6 @@ def agreement_block(agreements: Mapping[str, Agreement]) -> blocks.Agreement:
         latency_steps=latency,
         first_divergence=None
         if first is None
-        else blocks.Divergence(node=first.node, step=max(first.step, 0), neuron=first.neuron, margin=first.margin),
+        else blocks.Divergence(node=first.node, step=first.step, neuron=first.neuron, margin=first.margin),
         per_node=nodes,
     )
