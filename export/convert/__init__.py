@@ -14,8 +14,9 @@ from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.convert.builder import Builder, Rewrite, Signal, Tap
-from spikeport.export.convert.catalogue import converters
-from spikeport.export.convert.functions import Call, functions, target_name
+from spikeport.export.convert.catalogue import converters, functions
+from spikeport.export.convert.functions import Call, target_name
+from spikeport.export.convert.joining import Joined, concatenate, feed_joined, merge
 from spikeport.export.convert.states import returned_states
 from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.graph import ChipGraph
@@ -23,7 +24,7 @@ from spikeport.export.graph import ChipGraph
 __all__ = ["Conversion", "Rewrite", "Tap", "convert"]
 
 STATE_CARRIED = "a state passed by hand: the neuron keeps it, from 0 at the start of a sample"
-IN_PLACE = ("iadd", "imul", "add_", "mul_")
+IN_PLACE = ("iadd", "imul", "isub", "itruediv", "add_", "mul_", "sub_", "div_")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def convert(
             values[node] = _input(builder, next(inputs), traced.shapes[node.name])
         else:
             values[node] = _convert_node(builder, traced, node, values)
+    builder.prune()
     _require_neurons(builder, model)
     builder.rewrites += [Rewrite(name, STATE_CARRIED) for name in traced.carried.loops]
     return Conversion(builder.graph(), traced, builder.taps, outputs, tuple(builder.rewrites))
@@ -107,8 +109,14 @@ def _convert_node(builder: Builder, traced: Trace, node: fx.Node, values: Mappin
     for read in node.all_input_nodes:
         if isinstance(values[read], Unseen):
             raise _unseen(values[read], f"call '{node.name}'")
-    args = fx.node.map_arg(node.args, values.__getitem__)
-    kwargs = fx.node.map_arg(node.kwargs, values.__getitem__)
+
+    def resolve(argument: fx.Node) -> Any:
+        value = values[argument]
+        joins = function is concatenate
+        return merge(builder, node.name, value) if isinstance(value, Joined) and not joins else value
+
+    args = fx.node.map_arg(node.args, resolve)
+    kwargs = fx.node.map_arg(node.kwargs, resolve)
     return function(Call(builder, builder.name(node.name), tuple(args), dict(kwargs), shape or ()))
 
 
@@ -138,6 +146,11 @@ def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapp
     signal = values.get(arguments[0])  # type: ignore[arg-type]
     if isinstance(signal, Unseen):
         raise _unseen(signal, f"layer '{node.target}'")
+    if isinstance(signal, Joined):
+        split = feed_joined(builder, node.name, layer, signal, traced.shapes[node.name] or ())
+        if split is not None:
+            return split
+        signal = merge(builder, node.name, signal)
     if not isinstance(signal, Signal):
         raise UnfaithfulError(
             f"layer '{node.target}' ({type(layer).__name__})",
@@ -176,10 +189,12 @@ def _outputs(builder: Builder, node: fx.Node, values: Mapping[fx.Node, Any]) -> 
     for i, result in enumerate(results):
         if isinstance(result, fx.Node) and isinstance(values[result], Unseen):
             raise _unseen(values[result], f"output {i}")
-        if not isinstance(result, fx.Node) or not isinstance(values[result], Signal):
+        value = values[result] if isinstance(result, fx.Node) else None
+        signal = merge(builder, f"output_{i}", value) if isinstance(value, Joined) else value
+        if not isinstance(result, fx.Node) or not isinstance(signal, Signal):
             raise UnfaithfulError(f"output {i}", "it is not a tensor that the network computes", "Return tensors")
         name = builder.name(f"output_{i}" if several else "output")
-        builder.output(name, values[result])
+        builder.output(name, signal)
         names[name] = result.name
     return names
 

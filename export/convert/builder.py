@@ -105,6 +105,21 @@ class Builder:
         """Add an output node."""
         self.add(name, nir.Output(output_type={"output": np.array(signal.shape)}), signal)
 
+    def prune(self) -> None:
+        """Remove what no output depends on."""
+        used = {name for name, node in self.nodes.items() if isinstance(node, nir.Output)}
+        grown = True
+        while grown:
+            more = {u for u, w in self.edges if w in used} - used
+            used |= more
+            grown = bool(more)
+        for name in [n for n, node in self.nodes.items() if n not in used and not isinstance(node, nir.Input)]:
+            del self.nodes[name]
+            self.taps.pop(name, None)
+            self.rewrites.append(Rewrite(name, "no output depends on it: removed"))
+        self.edges = [edge for edge in self.edges if edge[0] in self.nodes and edge[1] in self.nodes]
+        self.registers &= set(self.edges)
+
     def graph(self) -> ChipGraph:
         """Return the checked graph."""
         return ChipGraph.from_nir(

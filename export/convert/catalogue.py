@@ -1,6 +1,7 @@
-"""All converters of layers: importing a module registers its own."""
+"""All converters of layers and calls: importing a module registers its own."""
 
-from spikeport.export.convert import neurons, recurrent
+from spikeport.export.convert import arithmetic, joining, neurons, pooling, recurrent
+from spikeport.export.convert.functions import functions
 from spikeport.export.convert.layers import converters
 
-__all__ = ["converters", "neurons", "recurrent"]
+__all__ = ["arithmetic", "converters", "functions", "joining", "neurons", "pooling", "recurrent"]

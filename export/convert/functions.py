@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import nir
 import numpy as np
@@ -41,13 +41,14 @@ class Call:
 
 
 Function = Callable[[Call], Any]
+T = TypeVar("T", bound=Function)
 functions: dict[Any, Function] = {}
 
 
-def handles(*targets: Any) -> Callable[[Function], Function]:
+def handles(*targets: Any) -> Callable[[T], T]:
     """Register the converter of functions (or, as strings, tensor methods)."""
 
-    def register(function: Function) -> Function:
+    def register(function: T) -> T:
         for target in targets:
             if target in functions:
                 raise ValueError(f"{target} has two converters")

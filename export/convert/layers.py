@@ -87,7 +87,7 @@ def _padding(layer: nn.Conv1d | nn.Conv2d, flat: bool) -> object:
 @converts(nn.AvgPool2d)
 def average_pool(builder: Builder, name: str, layer: nn.AvgPool2d, signal: Signal, shape: Shape) -> Signal:
     """Mean over windows, zero padding counted."""
-    kernel, stride, padding = (_pair(v) for v in (layer.kernel_size, layer.stride, layer.padding))
+    kernel, stride, padding = (pair(v) for v in (layer.kernel_size, layer.stride, layer.padding))
     if layer.divisor_override is not None or layer.ceil_mode or (padding != (0, 0) and not layer.count_include_pad):
         raise UnfaithfulError(
             f"layer '{name}'",
@@ -177,5 +177,6 @@ def _channelwise(shape: Shape, gain: Array, shift: Array) -> nir.NIRNode:
     )
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """Return a torch size as (height, width)."""
     return (value, value) if isinstance(value, int) else (value[0], value[1])
