@@ -19,7 +19,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.deploy.hops import NodeRefusal
+from spikeport.deploy.hops import RefusedError
 from spikeport.export.graph import VALUED, ChipGraph
 from spikeport.export.neurons import if_gain
 
@@ -53,7 +53,7 @@ def cell(graph: ChipGraph, name: str) -> Cell:
     """Return the neuron of the node `name`.
 
     Raises:
-        NodeRefusal: a parameter differs between the node's neurons, or the reset is not to 0.
+        RefusedError: a parameter differs between the node's neurons, or the reset is not to 0.
     """
     node, size = graph.nodes[name], prod(graph.shapes[name])
     _check_reset(name, node)
@@ -90,7 +90,7 @@ def _one(name: str, node: nir.NIRNode, field: str) -> float:
     """Return the value that all neurons of the node share."""
     values = np.unique(np.asarray(getattr(node, field), dtype=np.float64))
     if values.size != 1:
-        raise NodeRefusal(
+        raise RefusedError(
             name,
             f"{field} from {values[0]:g} to {values[-1]:g}",
             f"Lava's LIF has one {field} for all neurons of a process",
@@ -103,4 +103,4 @@ def _check_reset(name: str, node: nir.NIRNode) -> None:
     reset = np.asarray(getattr(node, "v_reset", 0.0), dtype=np.float64)
     if np.any(reset):
         extreme = reset.ravel()[np.argmax(np.abs(reset))]
-        raise NodeRefusal(name, f"v_reset {extreme:g}", "Lava's LIF resets to 0", "Shift v so that it resets to 0")
+        raise RefusedError(name, f"v_reset {extreme:g}", "Lava's LIF resets to 0", "Shift v so that it resets to 0")

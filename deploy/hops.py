@@ -29,7 +29,7 @@ Source = tuple[str, int]
 MAX_SYNAPSES = 30_000_000
 
 
-class NodeRefusal(UnfaithfulError):
+class RefusedError(UnfaithfulError):
     """One node, or the loop that it is in, cannot be run as it stands."""
 
     def __init__(self, node: str, value: str, reason: str, fix: str) -> None:
@@ -37,7 +37,7 @@ class NodeRefusal(UnfaithfulError):
         self.value = value
         super().__init__(f"node '{node}'{f' ({value})' if value else ''}", reason, fix)
 
-    def __reduce__(self) -> tuple[type[NodeRefusal], tuple[str, str, str, str]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[type[RefusedError], tuple[str, str, str, str]]:  # type: ignore[override]
         return type(self), (self.node, self.value, self.reason, self.fix)
 
 
@@ -67,7 +67,7 @@ def compose(graph: ChipGraph) -> dict[str, Arriving]:
     """Return what reaches every neuron and output node.
 
     Raises:
-        NodeRefusal: an unrolled map is too large, a bias passes a delay, or a loop has no neuron.
+        RefusedError: an unrolled map is too large, a bias passes a delay, or a loop has no neuron.
     """
     composer = _Composer(graph)
     return {n: composer.arriving(n) for n in graph.order if isinstance(graph.nodes[n], (*NEURONS, nir.Output))}
@@ -98,7 +98,7 @@ class _Composer:
         if name not in self.known:
             if name in self.open:
                 loop = " -> ".join((*self.open[self.open.index(name) :], name))
-                raise NodeRefusal(name, "", f"the loop {loop} has no neuron in it", "Put a neuron into the loop")
+                raise RefusedError(name, "", f"the loop {loop} has no neuron in it", "Put a neuron into the loop")
             self.open.append(name)
             self.known[name] = self._emitted(name)
             self.open.pop()
@@ -114,16 +114,16 @@ class _Composer:
         if not isinstance(node, LINEAR):
             return below
         shape_in = self.graph.shapes[self.graph.predecessors[name][0]]
-        if (count := synapses(node, shape_in, shape)) > MAX_SYNAPSES:
+        if (count := synapses(node, shape)) > MAX_SYNAPSES:
             limit = f"more than the {MAX_SYNAPSES} that fit this machine"
-            raise NodeRefusal(name, f"{count} synapses", f"unrolled it has {limit}", "Make the layer smaller")
+            raise RefusedError(name, f"{count} synapses", f"unrolled it has {limit}", "Make the layer smaller")
         weight, bias = matrix(node, shape_in, shape)
         return Arriving({key: csr_array(weight @ w) for key, w in below.weights.items()}, weight @ below.bias + bias)
 
     def _delayed(self, name: str, node: nir.Delay, below: Arriving) -> Arriving:
         steps = delay_steps(name, node, self.graph.dt_s)
         if steps and np.any(below.bias):
-            raise NodeRefusal(
+            raise RefusedError(
                 name,
                 f"delay of {steps} steps",
                 "a bias passes it, which would be absent in the first steps",

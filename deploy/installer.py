@@ -97,8 +97,8 @@ def _pip_settings() -> dict[str, str]:
         name, _, value = line.partition("=")
         found[name.rpartition(".")[2]] = value.strip("'\"")
     for key in (*_LISTS, "cert", "no-index"):
-        if value := os.environ.get("PIP_" + key.upper().replace("-", "_")):
-            found[key] = value
+        if given := os.environ.get("PIP_" + key.upper().replace("-", "_")):
+            found[key] = given
     return found
 
 

@@ -118,7 +118,7 @@ class Environment:
         env.pop("VIRTUAL_ENV", None)
         try:
             run_quietly(command, env, MAKE_TIMEOUT_S)
-        except WorkerFailure as failure:
+        except WorkerError as failure:
             raise UnavailableError(
                 f"environment '{self.name}'",
                 f"uv could not make it: {failure}",
@@ -139,13 +139,13 @@ class Environment:
         env |= {"PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             run_quietly([str(python), str(script), str(folder)], env, timeout_s)
-        except WorkerFailure as failure:
+        except WorkerError as failure:
             raise SpikeportError(
                 f"environment '{self.name}'", f"its worker failed: {failure}", "Please report this with `spikeport env`"
             ) from None
 
 
-class WorkerFailure(Exception):
+class WorkerError(Exception):
     """A child process failed; the message is its last lines."""
 
 
@@ -153,7 +153,7 @@ def run_quietly(command: Sequence[str], env: Mapping[str, str], timeout_s: float
     """Run `command` in a process group of its own, which is ended as a whole.
 
     Raises:
-        WorkerFailure: it failed or ran longer than `timeout_s`.
+        WorkerError: it failed or ran longer than `timeout_s`.
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -162,14 +162,14 @@ def run_quietly(command: Sequence[str], env: Mapping[str, str], timeout_s: float
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise WorkerFailure(f"it took longer than {timeout_s:g} s") from None
+            raise WorkerError(f"it took longer than {timeout_s:g} s") from None
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         if code != 0:
             output.seek(0)
-            raise WorkerFailure(describe(code, output.read().decode(errors="replace"), _LAST_LINES))
+            raise WorkerError(describe(code, output.read().decode(errors="replace"), _LAST_LINES))
 
 
 @contextmanager
@@ -185,4 +185,3 @@ def _lock(folder: Path, name: str) -> Iterator[None]:
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-

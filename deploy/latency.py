@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spikeport.deploy.hops import Arriving, NodeRefusal, Source
+from spikeport.deploy.hops import Arriving, RefusedError, Source
 
 MAX_WAIT = 62
 
@@ -39,7 +39,7 @@ def schedule(arriving: Mapping[str, Arriving], inputs: tuple[str, ...]) -> Sched
     """Return the least latencies for the hops in `arriving`.
 
     Raises:
-        NodeRefusal: a loop takes more hops than it has registers, or a wait exceeds `MAX_WAIT` steps.
+        RefusedError: a loop takes more hops than it has registers, or a wait exceeds `MAX_WAIT` steps.
     """
     hops = [(source, target) for target, map_ in arriving.items() for source in map_.weights]
     latency = dict.fromkeys(inputs, 0) | dict.fromkeys(arriving, 1)
@@ -49,7 +49,7 @@ def schedule(arriving: Mapping[str, Arriving], inputs: tuple[str, ...]) -> Sched
             latency[target] = max(latency[target], latency[source] + 1 - lag)
         if not late:
             return _waits(hops, latency, inputs)
-    raise NodeRefusal(
+    raise RefusedError(
         late[0][1],
         "",
         "a loop through it has fewer registers than hops, and every hop takes one step on the chip",
@@ -62,7 +62,7 @@ def _waits(hops: list[tuple[Source, str]], latency: dict[str, int], inputs: tupl
     wait = {(s, lag, target): latency[target] - 1 - latency[s] + lag for (s, lag), target in hops}
     for (source, _, target), steps in wait.items():
         if steps > MAX_WAIT and source not in inputs:
-            raise NodeRefusal(
+            raise RefusedError(
                 target,
                 f"{steps} steps",
                 f"what comes from '{source}' has to wait, and a chip delays by at most {MAX_WAIT}",

@@ -29,12 +29,12 @@ LINEAR = (
 )
 
 
-def synapses(node: nir.NIRNode, shape_in: Shape, shape_out: Shape) -> int:
+def synapses(node: nir.NIRNode, shape_out: Shape) -> int:
     """Return an upper bound of the synapses that unrolling `node` makes."""
     if isinstance(node, nir.Affine | nir.Linear):
-        return int(prod(shape_out) * node.weight.shape[-1])
+        return prod(shape_out) * int(node.weight.shape[-1])
     if isinstance(node, nir.Conv1d | nir.Conv2d):
-        return prod(shape_out) * prod(node.weight.shape[1:])
+        return prod(shape_out) * int(prod(node.weight.shape[1:]))
     if isinstance(node, nir.SumPool2d | nir.AvgPool2d):
         return prod(shape_out) * prod(pair(node.kernel_size))
     return prod(shape_out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 
 import nir
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.sparse import csr_array, diags_array
 
 from spikeport.deploy.backend import Verdict
 from spikeport.deploy.cells import Cell, cell
-from spikeport.deploy.hops import Arriving, NodeRefusal, compose
+from spikeport.deploy.hops import Arriving, RefusedError, compose
 from spikeport.deploy.latency import schedule
 from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import NEURONS, SPIKING, VALUED, ChipGraph
@@ -93,7 +92,7 @@ def lower_hops(graph: ChipGraph) -> HopStage:
     """Return `graph` as layers and hops.
 
     Raises:
-        NodeRefusal: a node has no exact form; the first one found.
+        RefusedError: a node has no exact form; the first one found.
     """
     refused = refusals(graph)
     if refused:
@@ -112,7 +111,7 @@ def refusals(graph: ChipGraph) -> dict[str, UnfaithfulError]:
     if not refused:
         try:
             _lower(graph)
-        except NodeRefusal as error:
+        except RefusedError as error:
             refused[error.node] = error
     return refused
 
@@ -136,9 +135,7 @@ def _lower(graph: ChipGraph) -> HopStage:
         if cells[name].du != 1.0 and np.any(constant):
             hops.append(Hop(ONE, name, 0, csr_array(constant[:, None]), True))
             constant = np.zeros_like(constant)
-        layers.append(
-            Layer(name, graph.shapes[name], cells[name], cells[name].bias + constant, plan.latency[name])
-        )
+        layers.append(Layer(name, graph.shapes[name], cells[name], cells[name].bias + constant, plan.latency[name]))
     shapes = {name: graph.shapes[name] for name in graph.outputs}
     return HopStage({n: graph.shapes[n] for n in graph.inputs}, layers, hops, taps, shapes, plan.gap)
 
@@ -153,7 +150,7 @@ def _check_values(graph: ChipGraph, arriving: Mapping[str, Arriving]) -> None:
     for target, map_ in arriving.items():
         for source, _ in map_.weights:
             if isinstance(graph.nodes[source], VALUED):
-                raise NodeRefusal(
+                raise RefusedError(
                     source,
                     f"its membrane feeds '{target}'",
                     "a Loihi neuron sends spikes; a membrane can only be read by an output",
@@ -161,30 +158,35 @@ def _check_values(graph: ChipGraph, arriving: Mapping[str, Arriving]) -> None:
                 )
 
 
-def verdicts(graph: ChipGraph, refused: Mapping[str, UnfaithfulError]) -> list[Verdict]:
-    """Return a verdict for every node, given the refused ones."""
+def verdicts(graph: ChipGraph, refused: Mapping[str, UnfaithfulError], integers: bool = False) -> list[Verdict]:
+    """Return a verdict for every node, given the refused ones.
+
+    Args:
+        graph: the stage.
+        refused: by node.
+        integers: parameters are quantised.
+    """
     found = []
     for name in graph.order:
-        node, kind = graph.nodes[name], type(graph.nodes[name]).__name__
+        kind = type(graph.nodes[name]).__name__
         if name in refused:
             found.append(Verdict(name, kind, "refused", f"{refused[name].reason}. {refused[name].fix}"))
-        elif isinstance(node, nir.Input | nir.Output | nir.LIF | nir.IF | nir.CubaLIF):
-            found.append(Verdict(name, kind, "native"))
         else:
-            found.append(Verdict(name, kind, "rewritten", _rewriting(node)))
+            why = _rewriting(graph.nodes[name], integers)
+            found.append(Verdict(name, kind, "rewritten" if why else "native", why))
     return found
 
 
-def _rewriting(node: nir.NIRNode) -> str:
+def _rewriting(node: nir.NIRNode, integers: bool) -> str:
+    if isinstance(node, nir.Input | nir.Output):
+        return ""
+    exactly = "parameters in integers: differs by their rounding" if integers else "exact up to rounding"
+    if isinstance(node, nir.LIF | nir.IF | nir.CubaLIF):
+        return exactly if integers else ""
     if isinstance(node, SPIKING):
-        return "a LIF that keeps nothing between steps (dv = 1): exact"
+        return "a LIF that keeps nothing between steps: exact"
     if isinstance(node, NEURONS):
-        return "a LIF that never fires, whose membrane is read: exact"
+        return f"a LIF that never fires, whose membrane is read: {exactly}"
     if isinstance(node, nir.Delay):
         return "the connection waits: exact"
-    return "composed with its neighbours into one connection between two populations: exact up to rounding"
-
-
-def sizes(stage: HopStage) -> dict[str, int]:
-    """Return the number of elements of every source and layer."""
-    return {ONE: 1} | {n: prod(s) for n, s in stage.inputs.items()} | {x.name: prod(x.shape) for x in stage.layers}
+    return f"composed with its neighbours into one connection between two populations: {exactly}"

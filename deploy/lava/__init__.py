@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spikeport.deploy.backend import Inputs, Verdict
-from spikeport.deploy.lava.plan import float_plan
+from spikeport.deploy.lava.plan import fixed_plan, float_plan
 from spikeport.deploy.lava.program import LavaProgram
+from spikeport.deploy.loihi.quantise import quantise, quantise_refusals
 from spikeport.deploy.stage import lower_hops, refusals, verdicts
 from spikeport.export.graph import ChipGraph
 from spikeport.export.recording import FLOAT64
@@ -31,4 +32,21 @@ class FloatBackend:
         return LavaProgram(graph, stage, float_plan(stage), FLOAT64)
 
 
+class FixedBackend:
+    """Lava's bit-accurate models of Loihi: 8-bit weights, integer membranes, quantised by `deploy.loihi`."""
+
+    name = "lava-fixed"
+
+    def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
+        """Return a verdict for every node; samples may still show a layer that leaves the range of its state."""
+        return verdicts(graph, quantise_refusals(graph), integers=True)
+
+    def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> LavaProgram:
+        """Return the program, its scales chosen so that the calibration samples fit."""
+        quantised = quantise(graph, calibration)
+        scales = {x.layer.name: x.scale for x in quantised.layers}
+        return LavaProgram(graph, quantised.stage, fixed_plan(quantised), None, quantised.input_scales, scales)
+
+
 float_backend = FloatBackend()
+fixed_backend = FixedBackend()

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spikeport.deploy.cells import Emits
-from spikeport.deploy.stage import ONE, Hop, HopStage, Layer
+from spikeport.deploy.loihi.quantise import QuantisedStage
+from spikeport.deploy.stage import ONE, HopStage, Layer
 
 Array = NDArray[np.generic]
 Tag = Literal["floating_pt", "fixed_pt"]
@@ -109,10 +110,14 @@ class Plan:
 
     def save(self, folder: Path) -> None:
         """Write `plan.json` and `arrays.npz`."""
-        parts = {"sources": self.sources, "layers": self.layers, "hops": self.hops}
-        lists = {key: [asdict(item) for item in items] for key, items in parts.items()}
-        (folder / "plan.json").write_text(json.dumps({"tag": self.tag, **lists}, indent=1), "utf-8")
-        np.savez(folder / "arrays.npz", **dict(self.arrays))
+        parts = {
+            "tag": self.tag,
+            "sources": [asdict(source) for source in self.sources],
+            "layers": [asdict(layer) for layer in self.layers],
+            "hops": [asdict(hop) for hop in self.hops],
+        }
+        (folder / "plan.json").write_text(json.dumps(parts, indent=1), "utf-8")
+        np.savez(folder / "arrays.npz", allow_pickle=False, **dict(self.arrays))
 
 
 def make_plan(
@@ -170,8 +175,10 @@ def float_plan(stage: HopStage) -> Plan:
     numbers = {
         layer.name: Numbers(layer.cell.du, layer.cell.dv, layer.cell.threshold, layer.bias) for layer in stage.layers
     }
-    return make_plan("floating_pt", stage, numbers, [(_weights(hop), 0) for hop in stage.hops])
+    return make_plan("floating_pt", stage, numbers, [(hop.weight, 0) for hop in stage.hops])
 
 
-def _weights(hop: Hop) -> csr_array:
-    return hop.weight
+def fixed_plan(quantised: QuantisedStage) -> Plan:
+    """Return the plan for Lava's fixed point models."""
+    numbers = {x.layer.name: Numbers(x.du, x.dv, x.vth_mant, x.bias_mant, x.bias_exp) for x in quantised.layers}
+    return make_plan("fixed_pt", quantised.stage, numbers, [(hop.weight, hop.weight_exp) for hop in quantised.hops])

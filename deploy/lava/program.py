@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil, prod
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.isolated import Environment
 from spikeport.deploy.lava.plan import Plan, PlannedLayer, PlannedSource
+from spikeport.deploy.loihi.limits import PAYLOAD_MAX
 from spikeport.deploy.stage import ONE, HopStage
+from spikeport.errors import UsageError
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import check_inputs
 from spikeport.export.recording import Recording
@@ -114,17 +116,27 @@ class LavaProgram:
         if source.node == ONE:
             return np.ones((times.period, samples, 1), dtype=np.uint8)
         values = arrays[source.node].reshape(times.timesteps, samples, source.size)
-        if source.node in self.input_scales:
-            values = np.rint(values * self.input_scales[source.node])
+        if self.plan.tag == "fixed_pt":
+            values = self._integers(source.node, values)
         whole = np.all((values >= 0) & (values <= np.iinfo(np.uint8).max) & (values == np.rint(values)))
         return _pad(values.astype(np.uint8) if whole else values, source.shift, times.period)
+
+    def _integers(self, node: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        scale = self.input_scales.get(node)
+        if scale is None and not np.all(values == np.rint(values)):
+            raise UsageError(f"input '{node}'", "it is not whole numbers, and lowering saw none", "Calibrate with it")
+        integers: NDArray[np.float64] = np.rint(values * (scale or 1.0))
+        if (largest := np.max(np.abs(integers))) > PAYLOAD_MAX:
+            reason = f"a message carries at most {PAYLOAD_MAX}"
+            raise UsageError(f"input '{node}' up to {largest:g}", reason, "Calibrate with samples as large")
+        return integers
 
     def _record(self, folder: Path, layer: PlannedLayer, steps: int, batches: int, samples: int) -> Array:
         rows: Array = np.load(folder / f"record-{layer.name}.npy", mmap_mode="r")
         shape = next(x.shape for x in self.stage.layers if x.name == layer.node)
         by_sample = _from_batches(rows, batches, layer.size)[:steps, :samples]
         if layer.emits != "spikes":
-            by_sample = by_sample / self.value_scales.get(layer.node, 1.0)
+            by_sample = by_sample.astype(np.float64) / self.value_scales.get(layer.node, 1.0)
         return by_sample.reshape(steps, samples, *shape)
 
 
@@ -149,4 +161,4 @@ def _from_batches(rows: Array, batches: int, size: int) -> Array:
     """[batches * period, copies * N] -> [period, batches * copies, N]."""
     period, copies = len(rows) // batches, rows.shape[1] // size
     moved = np.moveaxis(rows.reshape(batches, period, copies, size), 0, 1)
-    return np.ascontiguousarray(moved).reshape(period, batches * copies, prod((size,)))
+    return np.ascontiguousarray(moved).reshape(period, batches * copies, size)

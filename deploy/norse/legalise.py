@@ -19,7 +19,7 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.deploy.hops import NodeRefusal
+from spikeport.deploy.hops import RefusedError
 from spikeport.export.graph import ChipGraph
 from spikeport.export.neurons import if_gain
 from spikeport.export.shapes import Shape, conv_geometry, pair
@@ -49,13 +49,13 @@ def legalise(graph: ChipGraph, name: str) -> Legal:
     """Return the node `name` in a form that norse imports as the same function.
 
     Raises:
-        NodeRefusal: there is none.
+        RefusedError: there is none.
     """
     node = graph.nodes[name]
     shape = graph.shapes[graph.predecessors[name][0]] if graph.predecessors[name] else graph.shapes[name]
     if (what := _MISSING.get(type(node))) is not None:
         reason = f"norse's importer drops {what}"
-        raise NodeRefusal(name, type(node).__name__, reason, "Keep it on a host stage, or use another backend")
+        raise RefusedError(name, type(node).__name__, reason, "Keep it on a host stage, or use another backend")
     if isinstance(node, nir.LIF | nir.IF | nir.CubaLIF):
         return _neuron(graph, name, node)
     if isinstance(node, nir.Conv2d):
@@ -83,9 +83,7 @@ def _neuron(graph: ChipGraph, name: str, node: nir.LIF | nir.IF | nir.CubaLIF) -
         return Legal(nir.IF(r=np.ones(shape), v_threshold=threshold / gain), _why("r", gain))
     _check_zero(name, node, "v_leak", "norse starts there, not at 0")
     gain = _positive(name, "r", _full(node.r, shape))
-    legal = nir.LIF(
-        tau=_full(node.tau, shape), r=np.ones(shape), v_leak=np.zeros(shape), v_threshold=threshold / gain
-    )
+    legal = nir.LIF(tau=_full(node.tau, shape), r=np.ones(shape), v_leak=np.zeros(shape), v_threshold=threshold / gain)
     return Legal(legal, _why("r", gain))
 
 
@@ -101,7 +99,7 @@ def _full(value: object, shape: Shape) -> Array:
 
 def _positive(name: str, field: str, gain: Array) -> Array:
     if np.any(gain <= 0):
-        raise NodeRefusal(
+        raise RefusedError(
             name, f"{field} {gain.min():g}", "norse ignores it, and only a positive one can be folded away",
             "Fold its sign into the weights before",
         )  # fmt: skip
@@ -112,7 +110,7 @@ def _check_zero(name: str, node: nir.NIRNode, field: str, reason: str) -> None:
     value = np.asarray(getattr(node, field, 0.0), dtype=np.float64)
     if np.any(value):
         extreme = value.ravel()[np.argmax(np.abs(value))]
-        raise NodeRefusal(name, f"{field} {extreme:g}", reason, f"Shift v so that {field} is 0")
+        raise RefusedError(name, f"{field} {extreme:g}", reason, f"Shift v so that {field} is 0")
 
 
 def _convolution(node: nir.Conv2d, shape: Shape) -> Legal:
@@ -156,7 +154,7 @@ def _scale(name: str, node: nir.Scale, shape: Shape) -> Legal:
         weight = np.diag(by_channel[:, 0])[:, :, None, None]
         conv = nir.Conv2d((shape[1], shape[2]), weight, (1, 1), (0, 0), (1, 1), 1, np.zeros(shape[0]))
         return Legal(conv, "a 1 x 1 Conv2d: exact")
-    raise NodeRefusal(
+    raise RefusedError(
         name,
         f"shape {shape}",
         f"norse has no Scale, and only one a channel, or of at most {MAX_DIAGONAL} elements, has another form",

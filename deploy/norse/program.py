@@ -56,7 +56,11 @@ class NorseProgram:
             elements = timesteps * sum(prod(shape) for shape in self.graph.shapes.values())
             batch = min(max(_ELEMENTS_AT_ONCE // elements, 1), samples)
             (folder / "run.json").write_text(json.dumps(self._request(batch)), "utf-8")
-            np.savez(folder / "inputs.npz", **{self.names[n]: x.astype(np.float32) for n, x in arrays.items()})
+            np.savez(
+                folder / "inputs.npz",
+                allow_pickle=False,
+                **{self.names[n]: x.astype(np.float32) for n, x in arrays.items()},
+            )
             self.environment.run(WORKER, folder)
             with np.load(folder / "records.npz") as records:
                 nodes = {name: records[self.names[name]] for name in recorded}

@@ -1,3 +1,5 @@
+# norse is installed in the isolated environment alone.
+# mypy: disable-error-code="import-not-found"
 """Imports a NIR file with norse and runs it: `python worker.py FOLDER`.
 
 Runs in the isolated environment: numpy, torch, nir, nirtorch and norse only. FOLDER holds `graph.nir`,
@@ -12,15 +14,20 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Network:
     """The imported modules and the plan's order."""
 
-    def __init__(self, folder: Path, plan: dict) -> None:
+    def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
         import nir
         import norse.torch
 
@@ -34,9 +41,9 @@ class Network:
         self.modules = {name: model.get_submodule(name) for name in plan["order"] if name not in self.inputs}
         self.sources = {name: plan["sources"][name] for name in plan["order"]}
 
-    def run(self, inputs):
+    def run(self, inputs: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
         """Yield every recorded node's output, step by step, for inputs [T, B, *shape]."""
-        states = dict.fromkeys(self.neurons)
+        states: dict[str, Any] = dict.fromkeys(self.neurons)
         first = next(iter(inputs.values()))
         before = self.initial(first.shape[1])
         for step in range(len(first)):
@@ -52,7 +59,7 @@ class Network:
             before = now
             yield {name: now[name] for name in self.plan["records"]}
 
-    def initial(self, batch):
+    def initial(self, batch: int) -> dict[str, Tensor]:
         """Return y[-1]: 0 for neurons and inputs, and what stateless nodes give from those."""
         import torch
 
@@ -72,7 +79,7 @@ def main(folder: Path) -> None:
     with np.load(folder / "inputs.npz") as stored:
         inputs = dict(stored)
     samples = next(iter(inputs.values())).shape[1]
-    records = {name: [] for name in plan["records"]}
+    records: dict[str, list[np.ndarray]] = {name: [] for name in plan["records"]}
     with torch.no_grad():
         for start in range(0, samples, plan["batch"]):
             part = {n: torch.from_numpy(x[:, start : start + plan["batch"]]).float() for n, x in inputs.items()}
@@ -81,7 +88,7 @@ def main(folder: Path) -> None:
                 records[name].append(torch.stack([row[name] for row in rows]).numpy())
     joined = {name: np.concatenate(parts, axis=1) for name, parts in records.items()}
     spikes = {name: values.astype(np.uint8) if name in network.neurons else values for name, values in joined.items()}
-    np.savez(folder / "records.npz", **spikes)
+    np.savez(folder / "records.npz", allow_pickle=False, **spikes)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+# Lava is installed in the isolated environment alone.
+# mypy: disable-error-code="import-not-found,unused-ignore"
 """Builds Lava processes from a plan and runs them: `python main.py FOLDER`.
 
 Runs in the isolated environment: Python 3.10 syntax, numpy, scipy and lava-nc only. FOLDER holds `plan.json`,
@@ -11,10 +13,15 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix, identity, kron
+
+Json = dict[str, Any]
+Arrays = dict[str, np.ndarray]
 
 
 def import_lava() -> None:
@@ -25,21 +32,22 @@ def import_lava() -> None:
     """
     import dataclasses
 
-    original = dataclasses.dataclass
+    original: Any = dataclasses.dataclass
 
-    def hashable(cls=None, /, **options):
-        def decorate(target):
+    def hashable(cls: type | None = None, /, **options: bool) -> Any:
+        def decorate(target: type) -> Any:
             if target.__name__ == "ByteEncoder":
                 options["unsafe_hash"] = True
             return original(target, **options)
 
         return decorate if cls is None else decorate(cls)
 
-    dataclasses.dataclass = hashable
+    module: Any = dataclasses
+    module.dataclass = hashable
     try:
         import lava.magma.compiler.var_model  # noqa: F401
     finally:
-        dataclasses.dataclass = original
+        module.dataclass = original
 
 
 def show_child_errors() -> None:
@@ -48,10 +56,10 @@ def show_child_errors() -> None:
 
     quiet = SystemProcess.run
 
-    def run(self):
-        target = self._target
+    def run(self: Any) -> None:
+        target: Callable[..., Any] = self._target
 
-        def loud(*args, **kwargs):
+        def loud(*args: Any, **kwargs: Any) -> Any:
             try:
                 return target(*args, **kwargs)
             except Exception:
@@ -78,7 +86,7 @@ def run_plan(folder: Path) -> None:
     first.stop()
 
 
-def build(plan: dict, request: dict, arrays: dict, folder: Path):
+def build(plan: Json, request: Json, arrays: Arrays, folder: Path) -> Any:
     """Make and join all processes; return one of them."""
     from processes.windowed import FileSource, Shift
 
@@ -101,14 +109,14 @@ def build(plan: dict, request: dict, arrays: dict, folder: Path):
     return made[plan["layers"][0]["name"]]
 
 
-def make_layer(layer: dict, request: dict, arrays: dict, folder: Path):
+def make_layer(layer: Json, request: Json, arrays: Arrays, folder: Path) -> Any:
     """Return the process of one layer."""
     from processes.windowed import Sink, WindowedLIF
 
     size = layer["size"] * request["copies"]
     path = folder / f"record-{layer['name']}.npy"
-    kind = {"spikes": np.uint8, "value": np.dtype(layer["dtype"]), "sum": np.float64}[layer["emits"]]
-    np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(request["steps"], size)).flush()
+    kinds: dict[str, Any] = {"spikes": np.uint8, "value": np.dtype(layer["dtype"]), "sum": np.float64}
+    np.lib.format.open_memmap(path, mode="w+", dtype=kinds[layer["emits"]], shape=(request["steps"], size)).flush()
     bias = np.tile(arrays[f"bias-{layer['name']}"], request["copies"])
     window = (layer["onset"], request["stop"], request["period"])
     record = (str(path), layer["emits"])
@@ -126,7 +134,7 @@ def make_layer(layer: dict, request: dict, arrays: dict, folder: Path):
     )
 
 
-def make_synapses(hop: dict, copies: int, arrays: dict):
+def make_synapses(hop: Json, copies: int, arrays: Arrays) -> Any:
     """Return the connection process of one hop, block-diagonal over the copies.
 
     `num_message_bits` only selects the matrix product: the other path selects columns and is far slower.
@@ -147,7 +155,7 @@ def make_synapses(hop: dict, copies: int, arrays: dict):
 
 
 if __name__ == "__main__":
-    if sys.version_info >= (3, 11):
+    if sys.version_info >= (3, 11):  # noqa: UP036 - the worker also runs on 3.10, where Lava needs no help
         import_lava()
     show_child_errors()
     run_plan(Path(sys.argv[1]))

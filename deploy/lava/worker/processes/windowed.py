@@ -1,3 +1,5 @@
+# Lava is not installed where this is checked, and its classes carry no types.
+# mypy: ignore-errors
 """Lava's own processes, made to run samples one after the other and to leave their records in files.
 
 Runs in the isolated environment: Python 3.10 syntax, numpy and lava-nc only. Phase is the step within a

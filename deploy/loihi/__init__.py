@@ -1,0 +1,1 @@
+"""Loihi: integer parameters for a lowered stage, independent of what runs them."""

@@ -1,0 +1,145 @@
+"""How large u and v may get: what samples showed with headroom, at most the worst case.
+
+The worst case: |u| <= sum of |W| max|x| / du and |v| <= (max |u| + |b|) / dv. Without leak v has none; there
+8 steps' drive stand in for it until samples say more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.deploy.backend import Inputs
+from spikeport.deploy.hops import RefusedError
+from spikeport.deploy.loihi import limits
+from spikeport.deploy.stage import HopStage, Layer
+from spikeport.export.graph import ChipGraph
+from spikeport.export.interpreter import Interpreter, check_inputs
+from spikeport.export.neurons import Array, Comparator, Spikes
+
+SAMPLES = 64
+"""Samples that are measured, at most."""
+HEADROOM = 2.0
+"""How far beyond the samples' largest |u| and |v| a layer may go before it wraps or saturates."""
+_UNLEAKY_STEPS = 8
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Largest magnitudes to make room for, in the unit of v.
+
+    Attributes:
+        u: by layer, of the synaptic state.
+        v: by layer, of the membrane before its reset; the threshold at least.
+        seen: by layer, the largest |v| on the samples; empty without samples.
+        input_scales: for each input that is not whole numbers, the integer sent for 1.
+    """
+
+    u: Mapping[str, float]
+    v: Mapping[str, float]
+    seen: Mapping[str, float]
+    input_scales: Mapping[str, float]
+
+    def input_scale(self, source: str) -> float:
+        """Return the integer that `source` sends for 1."""
+        return self.input_scales.get(source, 1.0)
+
+
+def unlimited(stage: HopStage) -> Ranges:
+    """Return ranges that limit nothing, for what can be said without samples."""
+    names = [layer.name for layer in stage.layers]
+    return Ranges(dict.fromkeys(names, _TINY), {x.name: _least(x) for x in stage.layers}, {}, {})
+
+
+def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ranges:
+    """Return the ranges of `stage` on `calibration`; the worst case for inputs of 0 and 1 without it.
+
+    Raises:
+        RefusedError: an input's values do not fit the payload.
+    """
+    if calibration is None:
+        worst_u, worst_v = _worst(stage, {})
+        return Ranges(worst_u, worst_v, {}, {})
+    arrays = {n: x[:, :SAMPLES] for n, x in check_inputs(graph, calibration).items()}
+    largest = {name: float(np.max(np.abs(x))) for name, x in arrays.items()}
+    for name, size in largest.items():
+        if size > limits.PAYLOAD_MAX / 2:
+            reason = f"a message carries at most {limits.PAYLOAD_MAX}"
+            raise RefusedError(name, f"input up to {size:g}", reason, "Scale the input down")
+    worst_u, worst_v = _worst(stage, largest)
+    seen_u, seen_v = _measure(graph, stage, arrays)
+    u = {n: max(min(HEADROOM * seen_u[n], worst_u[n]), _TINY) for n in worst_u}
+    v = {}
+    for layer in stage.layers:
+        top = worst_v[layer.name] if layer.cell.dv else np.inf
+        v[layer.name] = max(_least(layer), min(HEADROOM * seen_v[layer.name], top))
+    scales = {name: _input_scale(largest[name]) for name, x in arrays.items() if not np.all(x == np.rint(x))}
+    return Ranges(u, v, seen_v, scales)
+
+
+def _input_scale(largest: float) -> float:
+    """Return the largest power of two that keeps twice the samples' values within the payload."""
+    return float(2.0 ** np.floor(np.log2(limits.PAYLOAD_MAX / (HEADROOM * largest))))
+
+
+def _least(layer: Layer) -> float:
+    """A membrane reaches its threshold at least."""
+    return layer.cell.threshold if layer.cell.emits == "spikes" else _TINY
+
+
+def _worst(stage: HopStage, largest: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    u: dict[str, float] = {}
+    v: dict[str, float] = {}
+    for layer in stage.layers:
+        drive = _drive(stage, layer, largest) / layer.cell.du
+        step = float(np.max(drive + np.abs(layer.bias), initial=0.0))
+        u[layer.name] = max(float(np.max(drive, initial=0.0)), _TINY)
+        unleaky = _UNLEAKY_STEPS * (step + _least(layer))
+        v[layer.name] = max(_least(layer), step / layer.cell.dv if layer.cell.dv else unleaky)
+    return u, v
+
+
+def _drive(stage: HopStage, layer: Layer, largest: Mapping[str, float]) -> NDArray[np.float64]:
+    drive = np.zeros(len(layer.bias))
+    for hop in stage.hops:
+        if hop.target == layer.name:
+            drive += np.asarray(abs(hop.weight).sum(axis=1)).ravel() * largest.get(hop.source, 1.0)
+    return drive
+
+
+def _measure(
+    graph: ChipGraph, stage: HopStage, arrays: Mapping[str, Array]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the largest |u| and |v| (before resets) of every layer, as the interpreter runs the samples.
+
+    u is what is left of `v[t] = (1 - dv) v[t-1] + u[t] + bias`.
+    """
+    u, v = ({layer.name: 0.0 for layer in stage.layers} for _ in range(2))
+    fired: dict[str, Array] = {}
+
+    def note(name: str, v_BN: Array, spikes_BN: Spikes) -> Spikes:
+        fired[name] = v_BN
+        return spikes_BN
+
+    interpreter = Interpreter(graph, note)
+    first = next(iter(arrays.values()))
+    interpreter.reset(first.shape[1])
+    for t in range(len(first)):
+        before = {layer.name: _membrane(interpreter, layer) for layer in stage.layers}
+        interpreter.step({n: x[t] for n, x in arrays.items()})
+        for layer in stage.layers:
+            now = fired.get(layer.name, _membrane(interpreter, layer))
+            bias = layer.bias.reshape(layer.shape)
+            drive = now - (1 - layer.cell.dv) * before[layer.name] - bias
+            u[layer.name] = max(u[layer.name], float(np.max(np.abs(drive))))
+            v[layer.name] = max(v[layer.name], float(np.max(np.abs(now))))
+    return u, v
+
+
+def _membrane(interpreter: Interpreter, layer: Layer) -> Array:
+    cell = interpreter.neurons[layer.name]
+    return np.zeros(layer.shape) if isinstance(cell, Comparator) else cell.v
