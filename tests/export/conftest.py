@@ -1,8 +1,11 @@
-"""Makes the helpers beside the tests importable."""
+"""Makes the helpers beside the tests importable, and runs torch on one thread: the nets are too small for more."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).parent))
+torch.set_num_threads(1)
