@@ -238,7 +238,7 @@ def _infer_shapes(nodes: Mapping[str, nir.NIRNode], edges: list[Edge], order: tu
 def _declared_shape(name: str, node: nir.NIRNode) -> Shape:
     """Shape of an input, or of a node that only its own loop feeds, as nir declares it."""
     declared = (node.input_type or {}).get("input")
-    if declared is None:
+    if declared is None or not np.issubdtype(np.asarray(declared).dtype, np.number):
         raise UnfaithfulError(f"node '{name}'", "its input shape is not known", "Declare its input type")
     shape = as_shape(declared)
     if any(n < 1 for n in shape):

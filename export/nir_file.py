@@ -57,21 +57,25 @@ def write_nir(path: Path, graph: ChipGraph) -> None:
 
 
 def _walk(path: Path, root: h5py.Group) -> None:
-    stack: list[tuple[h5py.Group, frozenset[object], int]] = [(root, frozenset(), 0)]
+    stack: list[tuple[h5py.Group, int]] = [(root, 0)]
+    seen: set[object] = set()
     limit = min(MAX_BYTES, max(SMALL_BYTES, MAX_COMPRESSION * path.stat().st_size))
     objects, size = 0, 0
     while stack:
-        group, above, depth = stack.pop()
+        group, depth = stack.pop()
         address = h5py.h5o.get_info(group.id).addr
-        if address in above or depth > MAX_DEPTH:
-            raise ArtefactError(f"{path}:{group.name}", "its groups contain themselves", "Export it again")
+        if address in seen or depth > MAX_DEPTH:
+            raise ArtefactError(
+                f"{path}:{group.name}", "its groups contain themselves, or one another twice", "Export it again"
+            )
+        seen.add(address)
         for key in group:
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 raise ArtefactError(f"{path}:{group.name}/{key}", "it links out of its place", "Export it again")
             child = group[key]
             objects += 1
             if isinstance(child, h5py.Group):
-                stack.append((child, above | {address}, depth + 1))
+                stack.append((child, depth + 1))
             elif isinstance(child, h5py.Dataset):
                 if child.external or child.is_virtual:
                     raise ArtefactError(f"{path}:{child.name}", "its data lie in another file", "Export it again")
