@@ -136,7 +136,7 @@ class Environment:
         """
         python = self.interpreter()
         env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON") and k != "VIRTUAL_ENV"}
-        env |= {"PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        env["PYTHONNOUSERSITE"] = "1"
         try:
             run_quietly([str(python), str(script), str(folder)], env, timeout_s)
         except WorkerError as failure:

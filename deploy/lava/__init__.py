@@ -45,7 +45,15 @@ class FixedBackend:
         """Return the program, its scales chosen so that the calibration samples fit."""
         quantised = quantise(graph, calibration)
         scales = {x.layer.name: x.scale for x in quantised.layers}
-        return LavaProgram(graph, quantised.stage, fixed_plan(quantised), None, quantised.input_scales, scales)
+        return LavaProgram(
+            graph,
+            quantised.stage,
+            fixed_plan(quantised),
+            None,
+            input_scales=quantised.input_scales,
+            input_limits=quantised.input_limits,
+            value_scales=scales,
+        )
 
 
 float_backend = FloatBackend()

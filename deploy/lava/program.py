@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.isolated import Environment
 from spikeport.deploy.lava.plan import Plan, PlannedLayer, PlannedSource
-from spikeport.deploy.loihi.limits import PAYLOAD_MAX
 from spikeport.deploy.stage import ONE, HopStage
-from spikeport.errors import UsageError
+from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import check_inputs
 from spikeport.export.recording import Recording
@@ -53,6 +52,7 @@ class LavaProgram:
         plan: what the worker builds.
         unit_roundoff: of the arithmetic, `None` where it is quantised.
         input_scales: integers sent for an input of 1, by input.
+        input_limits: the largest magnitude that was made room for, by input.
         value_scales: what a recorded membrane of 1 is in the record, by layer.
         environment: where Lava lives.
     """
@@ -62,6 +62,7 @@ class LavaProgram:
     plan: Plan
     unit_roundoff: float | None
     input_scales: Mapping[str, float] = field(default_factory=dict)
+    input_limits: Mapping[str, float] = field(default_factory=dict)
     value_scales: Mapping[str, float] = field(default_factory=dict)
     environment: Environment = ENVIRONMENT
 
@@ -105,9 +106,21 @@ class LavaProgram:
                 rows = self._rows(source, arrays, times, samples)
                 np.save(folder / f"{source.name}.npy", _to_batches(rows, batches, copies))
             self.environment.run(WORKER / "main.py", folder)
+            self._check_wraps(folder)
             return {
                 layer.node: self._record(folder, layer, times.steps, batches, samples) for layer in self.plan.layers
             }
+
+    def _check_wraps(self, folder: Path) -> None:
+        """Refuse a run in which a synaptic sum left its 24 bits: Loihi wraps it, and the result means nothing."""
+        for layer in self.plan.layers:
+            wraps = int(np.load(folder / f"wraps-{layer.name}.npy")[0])
+            if wraps:
+                raise UnfaithfulError(
+                    f"node '{layer.node}'",
+                    f"its synaptic input left the 24 bits {wraps} times on these samples",
+                    "Calibrate with samples like these",
+                )
 
     def _rows(
         self, source: PlannedSource, arrays: Mapping[str, NDArray[np.float64]], times: Times, samples: int
@@ -125,10 +138,10 @@ class LavaProgram:
         scale = self.input_scales.get(node)
         if scale is None and not np.all(values == np.rint(values)):
             raise UsageError(f"input '{node}'", "it is not whole numbers, and lowering saw none", "Calibrate with it")
-        integers: NDArray[np.float64] = np.rint(values * (scale or 1.0))
-        if (largest := np.max(np.abs(integers))) > PAYLOAD_MAX:
-            reason = f"a message carries at most {PAYLOAD_MAX}"
+        if (largest := np.max(np.abs(values))) > self.input_limits[node]:
+            reason = f"the integers were chosen for at most {self.input_limits[node]:g}"
             raise UsageError(f"input '{node}' up to {largest:g}", reason, "Calibrate with samples as large")
+        integers: NDArray[np.float64] = np.rint(values * (scale or 1.0))
         return integers
 
     def _record(self, folder: Path, layer: PlannedLayer, steps: int, batches: int, samples: int) -> Array:

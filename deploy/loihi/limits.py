@@ -23,4 +23,4 @@ BIAS_MANT_MAX = 2**12 - 1
 BIAS_EXP_MAX = 7
 
 PAYLOAD_MAX = 2**15 - 1
-"""The most that an input's integers may be; Loihi 2 carries up to 32 bits, and 16 keep sums within 24."""
+"""The most that an input's integers may be; Loihi 2 carries up to 32 bits, and sums have to stay within 24."""

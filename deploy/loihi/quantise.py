@@ -100,6 +100,7 @@ class QuantisedStage:
         layers: one for each of `stage.layers`.
         hops: one for each of `stage.hops`.
         input_scales: for each graded input, the integer for 1; inputs of whole numbers have 1.
+        input_limits: by input, the largest magnitude that was made room for.
         reports: by layer.
     """
 
@@ -107,6 +108,7 @@ class QuantisedStage:
     layers: Sequence[QuantisedLayer]
     hops: Sequence[QuantisedHop]
     input_scales: Mapping[str, float]
+    input_limits: Mapping[str, float]
     reports: Mapping[str, LayerReport]
 
 
@@ -134,7 +136,7 @@ def quantise(graph: ChipGraph, calibration: Inputs | None = None, weight_bits: i
     hops = [_hop(hop, by_name[hop.target].scale, ranges, weight_bits) for hop in stage.hops]
     into = {x.layer.name: [hop for hop in hops if hop.hop.target == x.layer.name] for x in layers}
     reports = {x.layer.name: _report(x, into[x.layer.name], ranges, weight_bits) for x in layers}
-    return QuantisedStage(stage, layers, hops, ranges.input_scales, reports)
+    return QuantisedStage(stage, layers, hops, ranges.input_scales, ranges.input_limits, reports)
 
 
 def quantise_refusals(graph: ChipGraph, weight_bits: int = 8) -> dict[str, UnfaithfulError]:

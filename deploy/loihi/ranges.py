@@ -25,6 +25,8 @@ SAMPLES = 64
 HEADROOM = 2.0
 """How far beyond the samples' largest |u| and |v| a layer may go before it wraps or saturates."""
 _UNLEAKY_STEPS = 8
+_SHARED_WEIGHT = 64
+_LEAST_LEVELS = 8
 _TINY = 1e-9
 
 
@@ -37,12 +39,14 @@ class Ranges:
         v: by layer, of the membrane before its reset; the threshold at least.
         seen: by layer, the largest |v| on the samples; empty without samples.
         input_scales: for each input that is not whole numbers, the integer sent for 1.
+        input_limits: by input, the largest magnitude that the rest holds for.
     """
 
     u: Mapping[str, float]
     v: Mapping[str, float]
     seen: Mapping[str, float]
     input_scales: Mapping[str, float]
+    input_limits: Mapping[str, float]
 
     def input_scale(self, source: str) -> float:
         """Return the integer that `source` sends for 1."""
@@ -52,7 +56,7 @@ class Ranges:
 def unlimited(stage: HopStage) -> Ranges:
     """Return ranges that limit nothing, for what can be said without samples."""
     names = [layer.name for layer in stage.layers]
-    return Ranges(dict.fromkeys(names, _TINY), {x.name: _least(x) for x in stage.layers}, {}, {})
+    return Ranges(dict.fromkeys(names, _TINY), {x.name: _least(x) for x in stage.layers}, {}, {}, {})
 
 
 def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ranges:
@@ -63,27 +67,49 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
     """
     if calibration is None:
         worst_u, worst_v = _worst(stage, {})
-        return Ranges(worst_u, worst_v, {}, {})
+        return Ranges(worst_u, worst_v, {}, {}, dict.fromkeys(stage.inputs, 1.0))
     arrays = {n: x[:, :SAMPLES] for n, x in check_inputs(graph, calibration).items()}
     largest = {name: float(np.max(np.abs(x))) for name, x in arrays.items()}
     for name, size in largest.items():
         if size > limits.PAYLOAD_MAX / 2:
             reason = f"a message carries at most {limits.PAYLOAD_MAX}"
             raise RefusedError(name, f"input up to {size:g}", reason, "Scale the input down")
-    worst_u, worst_v = _worst(stage, largest)
+    graded = [name for name, x in arrays.items() if not np.all(x == np.rint(x))]
+    limit = {name: size * (HEADROOM if name in graded else 1) for name, size in largest.items()}
+    worst_u, worst_v = _worst(stage, limit)
     seen_u, seen_v = _measure(graph, stage, arrays)
     u = {n: max(min(HEADROOM * seen_u[n], worst_u[n]), _TINY) for n in worst_u}
     v = {}
     for layer in stage.layers:
         top = worst_v[layer.name] if layer.cell.dv else np.inf
         v[layer.name] = max(_least(layer), min(HEADROOM * seen_v[layer.name], top))
-    scales = {name: _input_scale(largest[name]) for name, x in arrays.items() if not np.all(x == np.rint(x))}
-    return Ranges(u, v, seen_v, scales)
+    scales = {name: _input_scale(stage, name, limit[name], u, v) for name in graded}
+    return Ranges(u, v, seen_v, scales, limit)
 
 
-def _input_scale(largest: float) -> float:
-    """Return the largest power of two that keeps twice the samples' values within the payload."""
-    return float(2.0 ** np.floor(np.log2(limits.PAYLOAD_MAX / (HEADROOM * largest))))
+def _input_scale(stage: HopStage, name: str, largest: float, u: Mapping[str, float], v: Mapping[str, float]) -> float:
+    """Return the integer for 1 of a graded input: a power of two.
+
+    u and v have room for a product of weight and input, to be shared: the weights get `_SHARED_WEIGHT`, the
+    input the rest, as far as a message carries it.
+
+    Raises:
+        RefusedError: the rest is too little.
+    """
+    room = limits.PAYLOAD_MAX / largest
+    for hop in stage.hops:
+        if hop.source == name:
+            scale = limits.STATE_MAX / max(u[hop.target], v[hop.target])
+            strongest = float(np.max(np.abs(hop.weight.data), initial=_TINY))
+            room = min(room, scale * strongest / limits.ALIGN / _SHARED_WEIGHT)
+    if room * largest < _LEAST_LEVELS:
+        raise RefusedError(
+            name,
+            f"values up to {largest:g}",
+            f"the 24 bits of u and v leave them {room * largest:.2g} levels beside the weights",
+            "Encode it as spikes, or feed it to fewer synapses",
+        )
+    return float(2.0 ** np.floor(np.log2(room)))
 
 
 def _least(layer: Layer) -> float:

@@ -117,6 +117,7 @@ def make_layer(layer: Json, request: Json, arrays: Arrays, folder: Path) -> Any:
     path = folder / f"record-{layer['name']}.npy"
     kinds: dict[str, Any] = {"spikes": np.uint8, "value": np.dtype(layer["dtype"]), "sum": np.float64}
     np.lib.format.open_memmap(path, mode="w+", dtype=kinds[layer["emits"]], shape=(request["steps"], size)).flush()
+    np.save(folder / f"wraps-{layer['name']}.npy", np.zeros(1, dtype=np.int64))
     bias = np.tile(arrays[f"bias-{layer['name']}"], request["copies"])
     window = (layer["onset"], request["stop"], request["period"])
     record = (str(path), layer["emits"])
@@ -131,6 +132,7 @@ def make_layer(layer: Json, request: Json, arrays: Arrays, folder: Path) -> Any:
         bias_exp=layer["bias_exp"],
         window=window,
         record=record,
+        wraps=str(folder / f"wraps-{layer['name']}.npy"),
     )
 
 

@@ -51,7 +51,7 @@ class Shift(AbstractProcess):
 class WindowedLIF(LIF):
     """Lava's LIF, held at 0 outside its window (onset, stop, period), in phases.
 
-    `record` is (path, "spikes" or "value").
+    `record` is (path, "spikes" or "value"); `wraps` is where the fixed point model counts overflows.
     """
 
 
@@ -166,6 +166,16 @@ class WindowedLifFloat(_WindowedLif, PyLifModelFloat):
 @requires(CPU)
 @tag("fixed_pt")
 class WindowedLifFixed(_WindowedLif, PyLifModelBitAcc):
-    """Lava's fixed point LIF in a window."""
+    """Lava's fixed point LIF in a window; it counts how often u left its 24 bits, which Lava wraps silently."""
 
     implements_process = None
+
+    def subthr_dynamics(self, activation_in):
+        """Lava's, after a look at the sum that it is about to wrap."""
+        kept = np.int64(self.u) * (self.decay_unity - self.du - self.ds_offset)
+        total = np.sign(kept) * (np.abs(kept) >> self.decay_shift) + (np.int64(activation_in) << self.act_shift)
+        outside = np.count_nonzero((total > self.max_uv_val) | (total <= -self.max_uv_val))
+        if outside:
+            wraps = np.load(self.proc_params["wraps"], mmap_mode="r+")
+            wraps[0] += outside
+        super().subthr_dynamics(activation_in)
