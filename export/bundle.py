@@ -55,7 +55,7 @@ class Golden:
         """
         try:
             return cls._load(path)
-        except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ArtefactError(str(path), f"it is not a readable .npz ({error})", "Export the bundle again") from error
 
     @classmethod
@@ -63,7 +63,7 @@ class Golden:
         inputs: dict[str, NDArray[np.generic]] = {}
         outputs: dict[str, NDArray[np.generic]] = {}
         nodes: dict[str, dict[str, NDArray[np.generic]]] = {}
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             for key in file.files:
                 kind, _, rest = key.partition("/")
                 if kind == "node":

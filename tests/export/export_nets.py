@@ -12,6 +12,7 @@ import snntorch as snn
 import torch
 from torch import Tensor, nn
 
+from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import Agreement
 from spikeport.export.convert import Conversion, convert
 from spikeport.export.graph import ChipGraph
@@ -110,3 +111,18 @@ def node_spikes(conversion: Conversion, *x_TB: Tensor, chip: ChipGraph | None = 
     chip = chip or conversion.graph
     reference = run(chip, {n: x.numpy() for n, x in zip(conversion.trace.inputs, x_TB, strict=True)})
     return {n: np.asarray(reference.nodes[n]) for n in chip.spiking}
+
+
+def exact_or_refused(model: nn.Module, x_TB: Tensor, subject: str = "") -> None:
+    """What is not converted yet is refused, by name and with advice; what is converted is exact."""
+    refusal = None
+    try:
+        conversion = converted(model.eval(), x_TB)
+    except UnfaithfulError as error:
+        refusal = error
+    if refusal is None:
+        assert exported(model, x_TB)[1].exact
+        assert conversion.graph.spiking
+    else:
+        assert subject in refusal.subject
+        assert refusal.fix

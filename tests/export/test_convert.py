@@ -11,7 +11,17 @@ import pytest
 import snntorch as snn
 import torch
 import torch.nn.functional as F
-from export_nets import DT, converted, exported, leaky, node_spikes, samples, spikes_like, torch_outputs
+from export_nets import (
+    DT,
+    converted,
+    exact_or_refused,
+    exported,
+    leaky,
+    node_spikes,
+    samples,
+    spikes_like,
+    torch_outputs,
+)
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
@@ -252,24 +262,10 @@ OTHER_NEURONS = {
 }
 
 
-def exact_or_refused(net: nn.Module, subject: str) -> None:
-    """What is not converted yet is refused by name; what is converted is exact."""
-    refusal = None
-    try:
-        conversion = converted(net.eval(), X)
-    except UnfaithfulError as error:
-        refusal = error.subject
-    if refusal is None:
-        assert verify(conversion, samples(net, X)).exact
-        exported(net, X)
-    else:
-        assert subject in refusal
-
-
 @pytest.mark.filterwarnings("ignore:dropout option")
 @pytest.mark.parametrize("name", OTHER_NEURONS)
 def test_other_neurons_are_converted_or_refused_by_name(name):
-    exact_or_refused(dense(getattr(snn, name)(**OTHER_NEURONS[name])), "1")
+    exact_or_refused(dense(getattr(snn, name)(**OTHER_NEURONS[name])), X, "1")
 
 
 # What a forward may do: (function, neuron nodes wanted)
@@ -454,7 +450,7 @@ UNSETTLED = {
 
 @pytest.mark.parametrize(("name", "forward"), UNSETTLED.items(), ids=UNSETTLED.keys())
 def test_other_calls_are_exact_or_refused_by_name(name, forward):
-    exact_or_refused(Net(forward), name)
+    exact_or_refused(Net(forward), X, name)
 
 
 class ByHand(nn.Module):

@@ -15,6 +15,7 @@ from spikeport.export.interpreter import run
 from spikeport.export.operators import operator
 from spikeport.export.shapes import output_shape
 
+EVEN = "ignore:Using padding='same' with even kernel:UserWarning"
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -29,6 +30,7 @@ def apply(node: nir.NIRNode, x_BN: np.ndarray) -> np.ndarray:
     return np.asarray(y_BM)
 
 
+@pytest.mark.filterwarnings(EVEN)
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, st.integers(1, 3), small(1, 3), small(1, 4), small(1, 3), small(1, 2), small(3, 9), st.data())
 def test_conv2d(seed, groups, channels, kernel, stride, dilation, side, data):
@@ -47,6 +49,7 @@ def test_conv2d(seed, groups, channels, kernel, stride, dilation, side, data):
     np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.filterwarnings(EVEN)
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, st.integers(1, 3), small(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.data())
 def test_conv1d(seed, groups, channels, kernel, stride, dilation, data):
@@ -62,7 +65,6 @@ def test_conv1d(seed, groups, channels, kernel, stride, dilation, data):
     np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 def test_same_padding_of_an_even_kernel_pads_behind():
     x = np.arange(1.0, 5.0).reshape(1, 1, 4)
     node = nir.Conv1d(4, np.array([[[1.0, 10.0]]]), 1, "same", 1, 1, np.zeros(1))
