@@ -39,6 +39,7 @@ class Request:
         ann: the run of the ANN twin.
         data: which samples.
         reproduce: commands that the report shows.
+        bundle: the bundle of the one run in `networks`, exported before; by default it is exported anew.
     """
 
     networks: Sequence[Path]
@@ -46,6 +47,7 @@ class Request:
     ann: Path | None = None
     data: DataRequest = field(default_factory=DataRequest)
     reproduce: Sequence[str] = ()
+    bundle: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="spikeport-") as scratch:
         for path in request.networks:
             progress(f"opening {path}")
-            subject = open_subject(path, Path(scratch))
+            subject = open_subject(path, Path(scratch), request.bundle)
             samples = load_samples(request.data, subject.recipe, subject.shapes, subject.timesteps, subject.classes)
             rows = _score(request, subject, samples, models, progress)
             comparisons += _energy(rows, models)

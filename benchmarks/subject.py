@@ -72,11 +72,11 @@ class Subject:
         )
 
 
-def open_subject(path: Path, scratch: Path) -> Subject:
-    """Open the run or bundle at `path`; a run is exported into the folder `scratch`.
+def open_subject(path: Path, scratch: Path, exported: Path | None = None) -> Subject:
+    """Open the run or bundle at `path`; a run is exported into the folder `scratch`, unless it is at `exported`.
 
     Raises:
-        ArtefactError: it is neither, or is damaged.
+        ArtefactError: it is neither, or is damaged; or `exported` is another network's.
     """
     name = path.resolve().name.removesuffix(".bundle")
     if is_bundle(path):
@@ -86,6 +86,8 @@ def open_subject(path: Path, scratch: Path) -> Subject:
         reason = "it is neither a run nor a bundle" if path.exists() else "there is no such folder"
         raise ArtefactError(str(path), reason, "Name a folder that `spikeport train` or `export` wrote")
     run: Run = load_run(path)
-    bundle = export_run(run, scratch / f"{name}.bundle")
+    bundle = Bundle.open(exported) if exported else export_run(run, scratch / f"{name}.bundle")
+    if bundle_recipe(bundle) != run.recipe:
+        raise ArtefactError(str(exported), f"it was not exported from {path}", "Export the run again")
     assert isinstance(run.network, SpikingNetwork)
     return Subject(name, bundle, run.recipe, run.network)

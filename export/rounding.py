@@ -9,6 +9,8 @@ takes over the backend's spike wherever it accepts one.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import nir
 import numpy as np
 
@@ -25,6 +27,50 @@ FOLDED_ROUNDINGS = 4
 def gamma(terms: int, unit_roundoff: float) -> float:
     """Return the relative error bound of a sum of `terms` products."""
     return terms * unit_roundoff / (1 - terms * unit_roundoff)
+
+
+class Bounds(Protocol):
+    """What the audit asks for."""
+
+    def reset(self, batch: int) -> None:
+        """Start a sample."""
+        ...
+
+    def begin_step(self) -> None:
+        """Remember the step before."""
+        ...
+
+    def error(self, name: str) -> Array:
+        """Return the bound on the node's output, or on a spiking node's membrane."""
+        ...
+
+    def fire(self, name: str, spikes_BN: Spikes) -> None:
+        """Account for spikes and resets."""
+        ...
+
+    def end_step(self) -> None:
+        """Bring every node up to date."""
+        ...
+
+
+class NoBounds:
+    """Bounds of zero, for a network that was quantised: nothing is put down to rounding."""
+
+    def reset(self, batch: int) -> None:
+        """Nothing to reset."""
+
+    def begin_step(self) -> None:
+        """Nothing to remember."""
+
+    def error(self, name: str) -> Array:
+        """Return zero."""
+        return np.zeros(())
+
+    def fire(self, name: str, spikes_BN: Spikes) -> None:
+        """Nothing to account for."""
+
+    def end_step(self) -> None:
+        """Nothing to bring up to date."""
 
 
 class ErrorBounds:

@@ -86,15 +86,18 @@ def _padding(layer: nn.Conv1d | nn.Conv2d, flat: bool) -> object:
 
 @converts(nn.AvgPool2d)
 def average_pool(builder: Builder, name: str, layer: nn.AvgPool2d, signal: Signal, shape: Shape) -> Signal:
-    """Mean over windows, zero padding counted."""
+    """Mean over windows, zero padding counted; a divisor of 1 makes it a SumPool2d."""
     kernel, stride, padding = (pair(v) for v in (layer.kernel_size, layer.stride, layer.padding))
-    if layer.divisor_override is not None or layer.ceil_mode or (padding != (0, 0) and not layer.count_include_pad):
+    summed = layer.divisor_override == 1
+    cropped = padding != (0, 0) and not layer.count_include_pad and not summed
+    if layer.divisor_override not in (None, 1) or layer.ceil_mode or cropped:
         raise UnfaithfulError(
             f"layer '{name}'",
-            "ceil_mode, divisor_override and count_include_pad=False with padding are not NIR's",
+            "ceil_mode, divisor_override other than 1 and count_include_pad=False with padding are not NIR's",
             "Use the defaults",
         )
-    node = nir.AvgPool2d(kernel_size=np.array(kernel), stride=np.array(stride), padding=np.array(padding))
+    kind = nir.SumPool2d if summed else nir.AvgPool2d
+    node = kind(kernel_size=np.array(kernel), stride=np.array(stride), padding=np.array(padding))
     return builder.add(name, node, signal, shape)
 
 
