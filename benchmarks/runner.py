@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import spikeport
@@ -22,7 +22,6 @@ from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
 from spikeport.benchmarks.statistics import paired_difference
 from spikeport.benchmarks.subject import Subject, open_subject
 from spikeport.deploy import backends
-from spikeport.errors import UsageError
 from spikeport.provenance import git_hash, machine, versions
 from spikeport.train.run import load_run
 
@@ -106,9 +105,21 @@ def _score(
     for name in names:
         progress(f"{subject.name}: {name}")
         rows.append(backend_row(name, backends.get(name), subject, samples, models))
-    if not rows:
-        raise UsageError(subject.name, "there is nothing to run it on", "Name a --backend")
-    return rows
+    return _with_changed_answers(rows)
+
+
+def _with_changed_answers(rows: list[Scored]) -> list[Scored]:
+    """Say of every mismatch how many predictions it changed, against the first spiking row."""
+    first = next((s for s in rows if s.answers_N is not None and s.row.kind != "ann"), None)
+    return [_counted(s, first) if first and s.row.status == "mismatch" and s is not first else s for s in rows]
+
+
+def _counted(scored: Scored, first: Scored) -> Scored:
+    if scored.answers_N is None or first.answers_N is None:
+        return scored
+    changed = int((scored.answers_N != first.answers_N).sum())
+    reason = f"{scored.row.reason}; {changed} of {len(first.answers_N)} predictions differ from {first.row.name}'s"
+    return replace(scored, row=scored.row.model_copy(update={"reason": reason}))
 
 
 def _energy(rows: Sequence[Scored], models: Sequence[EnergyModel]) -> list[blocks.EnergyComparison]:

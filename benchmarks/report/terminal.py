@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +11,7 @@ from rich.text import Text
 from spikeport.benchmarks.report import tables
 from spikeport.benchmarks.results import Results
 
+PIPE_WIDTH = 140
 _COLOURS = {"ok": "green", "mismatch": "red", "failed": "red", "partial": "yellow"}
 
 
@@ -20,8 +23,8 @@ def render_table(results: Results) -> RenderableType:
 
 
 def print_table(results: Results) -> None:
-    """Print it to stdout."""
-    Console().print(render_table(results))
+    """Print it to stdout; in a file or a pipe a table is not folded to the width of some terminal."""
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(render_table(results))
 
 
 def _table(content: tables.Table) -> Table:
