@@ -33,14 +33,12 @@ class Hop:
         target: a layer.
         wait: extra steps before they deliver.
         weight: [target size, source size], the target's gain folded in.
-        binary: the source emits 0 and 1 only.
     """
 
     source: str
     target: str
     wait: int
     weight: csr_array
-    binary: bool
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def _lower(graph: ChipGraph) -> HopStage:
     plan = schedule(arriving, graph.inputs)
     cells = {name: cell(graph, name) for name in arriving}
     hops = [
-        Hop(s, target, plan.wait[s, lag, target], _scaled(cells[target].gain, weight), s not in graph.inputs)
+        Hop(s, target, plan.wait[s, lag, target], _scaled(cells[target].gain, weight))
         for target, map_ in arriving.items()
         for (s, lag), weight in map_.weights.items()
     ]
@@ -133,7 +131,7 @@ def _lower(graph: ChipGraph) -> HopStage:
     for name, map_ in arriving.items():
         constant = cells[name].gain * map_.bias
         if cells[name].du != 1.0 and np.any(constant):
-            hops.append(Hop(ONE, name, 0, csr_array(constant[:, None]), True))
+            hops.append(Hop(ONE, name, 0, csr_array(constant[:, None])))
             constant = np.zeros_like(constant)
         layers.append(Layer(name, graph.shapes[name], cells[name], cells[name].bias + constant, plan.latency[name]))
     shapes = {name: graph.shapes[name] for name in graph.outputs}

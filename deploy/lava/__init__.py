@@ -53,6 +53,7 @@ class FixedBackend:
             input_scales=quantised.input_scales,
             input_limits=quantised.input_limits,
             value_scales=scales,
+            reports=quantised.reports,
         )
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import ceil
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.isolated import Environment
 from spikeport.deploy.lava.plan import Plan, PlannedLayer, PlannedSource
+from spikeport.deploy.loihi.quantise import LayerReport
 from spikeport.deploy.stage import ONE, HopStage
 from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.graph import ChipGraph
@@ -54,6 +55,7 @@ class LavaProgram:
         input_scales: integers sent for an input of 1, by input.
         input_limits: the largest magnitude that was made room for, by input.
         value_scales: what a recorded membrane of 1 is in the record, by layer.
+        reports: what quantisation did, by layer.
         environment: where Lava lives.
     """
 
@@ -64,6 +66,7 @@ class LavaProgram:
     input_scales: Mapping[str, float] = field(default_factory=dict)
     input_limits: Mapping[str, float] = field(default_factory=dict)
     value_scales: Mapping[str, float] = field(default_factory=dict)
+    reports: Mapping[str, LayerReport] = field(default_factory=dict)
     environment: Environment = ENVIRONMENT
 
     def run(self, inputs_TBN: Inputs) -> Recording:
@@ -83,8 +86,14 @@ class LavaProgram:
         return Recording(nodes, {name: latency[name] for name in nodes}, timesteps, self.unit_roundoff)
 
     def save(self, folder: Path) -> None:
-        """Write the plan and the worker: `python worker/main.py FOLDER` runs it, given `run.json` and inputs."""
+        """Write the plan, what quantisation did, and the worker.
+
+        `python worker/main.py FOLDER` runs the plan in an environment with Lava, given `run.json` and inputs.
+        """
         self.plan.save(folder)
+        if self.reports:
+            reports = {name: asdict(report) for name, report in self.reports.items()}
+            (folder / "quantisation.json").write_text(json.dumps(reports, indent=2) + "\n", "utf-8")
         shutil.copytree(WORKER, folder / "worker", ignore=shutil.ignore_patterns("__pycache__"))
 
     def copies(self, samples: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -140,6 +141,9 @@ def test_no_late_spike_of_a_sample_reaches_the_next(monkeypatch: pytest.MonkeyPa
 
 def test_a_saved_program_says_what_it_is(tmp_path: Path) -> None:
     backends.get("lava-fixed").lower(mlp()).save(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"plan.json", "arrays.npz", "worker"}
+    assert {path.name for path in tmp_path.iterdir()} == {"plan.json", "arrays.npz", "quantisation.json", "worker"}
     with np.load(tmp_path / "arrays.npz") as arrays:
         assert arrays["data-hop0"].dtype == np.int32
+    reports = json.loads((tmp_path / "quantisation.json").read_text("utf-8"))
+    assert set(reports) == {"h", "y"}
+    assert all(report["weight_error"] <= 1 / (2 * report["weight_levels"] - 1) for report in reports.values())
