@@ -422,3 +422,29 @@ def test_every_combination_of_latency_and_batch_agrees():
     for late, batch in product((0, 1, 3), (1, 4)):
         steps = {"first": late, "last": 2 * late, "output": 2 * late}
         assert audit(chip, {"input": x}, delayed(made, steps), batch=batch).exact
+
+
+@pytest.mark.parametrize("beta", [0.99, 0.999, 0.9999])
+@pytest.mark.parametrize("form", ["leaky", "euler"])
+def test_a_long_lived_membrane_is_within_the_bounds(form, beta):
+    """Nothing but the update line rounds here, for 400 steps: what is bounded is its own rounding."""
+    chip = chain((50,), nir.LI(tau=np.full(50, DT / (1 - beta)), r=np.full(50, 1 / (1 - beta)), v_leak=np.zeros(50)))
+    x = np.random.default_rng(0).integers(0, 2, (400, 2, 50)).astype(float)
+    a, v, rows = F32(1 - beta), np.zeros((2, 50), F32), []
+    for x_BN in x.astype(F32):
+        v = F32(beta) * v + x_BN if form == "leaky" else v + a * (F32(1 / (1 - beta)) * x_BN - v)
+        rows.append(v)
+    nodes = {"n0": np.stack(rows), "output": np.stack(rows)}
+    agreement = audit(chip, {"input": x}, Recording(nodes, dict.fromkeys(nodes, 0), 400, FLOAT32))
+    assert agreement.mismatches == 0
+    error = np.abs(nodes["n0"] - run(chip, {"input": x}).nodes["n0"])
+    assert error.max() > FLOAT32 * np.abs(nodes["n0"]).max()  # more than the last rounding alone
+
+
+def test_a_quantised_spike_at_the_threshold_is_no_tie():
+    chip = chain((1,), lif(1, a=1.0, theta=1.0))
+    x = np.ones((5, 1, 1))
+    fired = np.ones((5, 1, 1), np.uint8)
+    recording = Recording({"n0": fired, "output": fired}, {"n0": 0, "output": 0}, 5, None)
+    agreement = audit(chip, {"input": x}, recording)
+    assert (agreement.ties, agreement.per_node["n0"].mismatches) == (0, 5)

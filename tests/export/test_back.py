@@ -1,0 +1,409 @@
+"""NIR -> snnTorch: the same spikes as the interpreter at every neuron node, and back again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import nir
+import numpy as np
+import pytest
+import snntorch as snn
+import torch
+from export_nets import DT, chain, converted, graph, leaky, li, lif, samples, sink, source, spikes_like
+from snntorch import utils
+from torch import Tensor, nn
+
+from spikeport.errors import UnfaithfulError
+from spikeport.export.audit import audit
+from spikeport.export.back import imported, to_snntorch
+from spikeport.export.convert import Conversion, convert
+from spikeport.export.graph import ChipGraph
+from spikeport.export.nir_file import read_nir
+from spikeport.export.verify import record_model, verify
+
+SINABS = Path("/work/shared/nir/cnn_sinabs.nir")
+
+
+def rng(*seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def inputs(chip: ChipGraph, steps: int = 50, rate: float = 0.4) -> dict[str, Tensor]:
+    return {n: spikes_like(chip.shapes[n], steps, 2, rate, seed=i) for i, n in enumerate(chip.inputs)}
+
+
+def weight(*shape: int, seed: int = 0, gain: float = 1.0) -> np.ndarray:
+    return (rng(seed, *shape).normal(0.2, 1.0, shape) * gain).astype(np.float32)
+
+
+def comes_back(chip: ChipGraph, x_TB: Mapping[str, Tensor] | None = None, dtype=torch.float32) -> Conversion:
+    """Import, audit; export again, audit: both graphs are the module between them, spike for spike."""
+    x_TB = x_TB or inputs(chip)
+    x_TB = {n: x.to(dtype) for n, x in x_TB.items()}
+    first = imported(chip, dtype)
+    agreement = verify(first, x_TB)
+    assert agreement.exact
+    assert set(agreement.per_node) == {*chip.neurons, *chip.outputs}
+    assert any(v.spikes_reference for v in agreement.per_node.values()) or not chip.spiking
+    again = convert(first.trace.module, {n: x[0] for n, x in x_TB.items()}, DT, chip.inputs)
+    assert verify(again, x_TB).exact
+    shown = set(again.taps.values())
+    assert {n for n, t in first.taps.items() if n in chip.spiking and t not in shown} <= unread(chip)
+    assert len(again.outputs) == len(chip.outputs)
+    return first
+
+
+def unread(chip: ChipGraph) -> set[str]:
+    """Nodes that nothing reads: an export prunes them."""
+    return set(chip.nodes) - {u for u, _ in chip.edges}
+
+
+def layers_of(conversion: Conversion) -> list[str]:
+    return [type(m).__name__ for n, m in conversion.trace.module.named_children()]
+
+
+def test_a_file_of_another_tool_comes_back() -> None:
+    if not SINABS.exists():
+        pytest.skip("no cnn_sinabs.nir here")
+    chip = ChipGraph.from_nir(read_nir(SINABS), DT)
+    first = comes_back(chip, {"input": spikes_like((2, 34, 34), 15, 1, 0.3)})
+    assert layers_of(first).count("Leaky") == 5
+
+
+@pytest.mark.parametrize(
+    ("node", "kind", "reset"),
+    [
+        (lif(5, a=0.1, r=10.0), snn.Leaky, "zero"),
+        (lif(5, a=0.3, r=1.7, theta=0.2), snn.Leaky, "zero"),
+        (lif(5, a=1.0), snn.Leaky, "zero"),
+        (nir.LIF(np.linspace(2e-3, 9e-3, 5), np.linspace(5, 1, 5), np.zeros(5), np.ones(5)), snn.Leaky, "zero"),
+        (nir.IF(np.ones(5), np.full(5, 1.5)), snn.Leaky, "zero"),
+        (
+            nir.CubaLIF(
+                tau_syn=np.full(5, 4e-3), tau_mem=np.linspace(2e-3, 9e-3, 5), r=np.full(5, 3.0), v_leak=np.zeros(5),
+                v_threshold=np.full(5, 0.7), w_in=np.linspace(0.5, 2.0, 5),
+            ),
+            snn.Synaptic,
+            "zero",
+        ),
+        (nir.Threshold(np.full(5, 0.4)), snn.Leaky, "none"),
+    ],
+    ids=["lif", "lif-driven", "lif-memoryless", "lif-per-element", "if", "cubalif", "threshold"],
+)  # fmt: skip
+def test_spiking_nodes(node: nir.NIRNode, kind: type, reset: str) -> None:
+    first = comes_back(chain((4,), nir.Affine(weight(5, 4), weight(5, seed=1)), node))
+    neuron = first.trace.module.n1
+    assert type(neuron) is kind
+    assert neuron.reset_mechanism == reset
+
+
+def cuba_li(*shape: int) -> nir.CubaLI:
+    o = np.ones(shape)
+    return nir.CubaLI(tau_syn=o * 3e-3, tau_mem=o * 5e-3, r=o * 2, v_leak=o * 0, w_in=o * 1.5)
+
+
+@pytest.mark.parametrize("value", [li(5, a=0.2, r=5.0), li(5, a=0.2), nir.I(np.ones(5)), cuba_li(5)])
+def test_values_are_read_at_the_membrane_and_come_back_as_values(value: nir.NIRNode) -> None:
+    chip = chain((4,), nir.Linear(weight(6, 4)), lif(6), nir.Linear(weight(5, 6)), value)
+    first = comes_back(chip)
+    again = convert(first.trace.module, {"input": torch.zeros(1, 4)}, DT)
+    assert not any(isinstance(n, nir.Threshold) for n in again.graph.nodes.values())
+    assert any(isinstance(n, nir.LI | nir.I) for n in again.graph.nodes.values())
+
+
+def looped(membrane: nir.NIRNode, theta: float, scale: float, shape=(5,), late=("s", "r"), current=None) -> ChipGraph:
+    """Linear -> [current ->] membrane -> Threshold, whose spikes return through a Scale."""
+    o = np.ones(shape)
+    nodes = {"x": source(4), "w": nir.Affine(weight(5, 4, gain=2), weight(5, seed=3)), "m": membrane}
+    nodes |= {"s": nir.Threshold(o * theta), "r": nir.Scale(o * scale), "y": sink(*shape)}
+    edges = [("x", "w"), ("m", "s"), ("s", "r"), ("r", "m"), ("s", "y")]
+    if current is not None:
+        nodes["c"] = current
+    edges += [("w", "m")] if current is None else [("w", "c"), ("c", "m")]
+    return graph(nodes, edges, [late])
+
+
+@pytest.mark.parametrize("late", [("s", "r"), ("r", "m")])
+@pytest.mark.parametrize(
+    ("membrane", "scale"), [(li(5, a=0.1, r=10.0), -0.8), (nir.I(np.ones(5)), -0.8), (li(5, a=0.5), -1.6)]
+)
+def test_the_loop_of_a_soft_reset_is_leaky_subtract(membrane: nir.NIRNode, scale: float, late: tuple[str, str]) -> None:
+    first = comes_back(looped(membrane, 0.8, scale, late=late))
+    (neuron,) = [m for m in first.trace.module.children() if isinstance(m, snn.SpikingNeuron)]
+    assert (type(neuron), neuron.reset_mechanism, neuron.reset_delay) == (snn.Leaky, "subtract", True)
+
+
+def test_a_loop_of_another_weight_is_recurrence_without_reset() -> None:
+    first = comes_back(looped(li(5, a=0.5, r=2.0), 0.8, -0.5))
+    (neuron,) = [m for m in first.trace.module.children() if isinstance(m, snn.SpikingNeuron)]
+    assert (type(neuron), neuron.reset_mechanism) == (snn.RLeaky, "none")
+
+
+def test_a_current_before_a_soft_reset_is_synaptic() -> None:
+    first = comes_back(looped(li(5, a=0.1, r=10.0), 0.8, -0.8, current=li(5, a=0.4)))
+    (neuron,) = [m for m in first.trace.module.children() if isinstance(m, snn.SpikingNeuron)]
+    assert (type(neuron), neuron.reset_mechanism) == (snn.Synaptic, "subtract")
+    assert set(first.taps) == {"c", "m", "s"}
+
+
+def test_a_current_with_a_factor_behind_it_stays_a_neuron_of_its_own() -> None:
+    first = comes_back(looped(li(5, a=0.1, r=5.0), 0.8, -1.6, current=li(5, a=0.4)))
+    assert layers_of(first).count("Leaky") == 2
+
+
+def test_several_readers_of_one_membrane() -> None:
+    nodes = {"x": source(4), "w": nir.Linear(weight(5, 4)), "m": li(5, a=0.2), "y": sink(5), "z": sink(5), "v": sink(5)}
+    nodes |= {"s": nir.Threshold(np.full(5, 0.3)), "h": nir.Threshold(np.full(5, 0.9))}
+    edges = [("x", "w"), ("w", "m"), ("m", "s"), ("m", "h"), ("m", "v"), ("s", "y"), ("h", "z")]
+    first = comes_back(graph(nodes, edges))
+    assert len(to_snntorch(first.graph)(torch.zeros(2, 4))) == 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "back", "r"),
+    [
+        ((5,), nir.Affine(weight(5, 5), weight(5, seed=9)), 2.0),
+        ((5,), nir.Affine(weight(5, 5), weight(5, seed=9)), 0.7),
+        ((5,), nir.Linear(weight(5, 5)), 2.0),
+        ((5,), nir.Scale(np.linspace(-1, 0.5, 5)), 1.3),
+        ((2, 4, 4), nir.Conv2d((4, 4), weight(2, 2, 3, 3, gain=0.3), 1, 1, 1, 1, weight(2, seed=4)), 2.0),
+        ((2, 4, 4), nir.Conv2d((4, 4), weight(2, 1, 1, 3, gain=0.3), 1, (0, 1), 1, 2, np.zeros(2)), 0.7),
+        ((3, 5), nir.Affine(weight(5, 5), weight(5, seed=9)), 0.7),
+        ((5,), None, 1.0),
+    ],
+)
+def test_recurrence_is_rleaky(shape: tuple[int, ...], back: nir.NIRNode | None, r: float) -> None:
+    nodes = {"x": source(*shape), "n": lif(*shape, r=r, theta=0.3), "y": sink(*shape)}
+    edges = [("x", "n"), ("n", "y")]
+    if back is None:
+        chip = graph(nodes, [*edges, ("n", "n")], [("n", "n")])
+    else:
+        chip = graph(nodes | {"b": back}, [*edges, ("n", "b"), ("b", "n")], [("n", "b")])
+    first = comes_back(chip)
+    assert type(first.trace.module.n) is snn.RLeaky
+    assert first.trace.module.n.reset_delay is False
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_stateless_nodes_in_a_chain() -> None:
+    conv = nir.Conv2d((9, 8), weight(4, 1, 3, 2), (2, 1), (1, 0), 1, 2, weight(4, seed=2))
+    same = nir.Conv2d((5, 7), weight(4, 4, 2, 3, gain=0.3), 1, "same", 1, 1, np.zeros(4))
+    pools = [nir.SumPool2d(np.array(p), np.array([2, 1]), np.array([1, 0])) for p in ((3, 2),)]
+    mean = nir.AvgPool2d(np.array([2, 2]), np.array([1, 2]), np.array([0, 1]))
+    flatten = nir.Flatten({"input": np.array([4, 2, 4])}, 0, -1)
+    scale = nir.Scale(rng(3).uniform(-1, 2, 32))
+    affine = nir.Affine(weight(6, 32), weight(6))
+    chip = chain(
+        (2, 9, 8), conv, lif(4, 5, 7), same, *pools, lif(4, 3, 6, theta=2.0), mean, flatten, scale, affine, lif(6)
+    )
+    first = comes_back(chip)
+    assert first.trace.module.n0.groups == 2
+
+
+def test_one_dimensional_convolution_and_nested_names() -> None:
+    conv = nir.Conv1d(12, weight(4, 1, 3), 2, 2, 2, 2, weight(4))
+    flatten = nir.Flatten({"input": np.array([4, 6])}, 0, 1)
+    inner = nir.NIRGraph(
+        {"input": source(2, 12), "forward": conv, "n": lif(4, 6), "0": flatten, "output": sink(24)},
+        [("input", "forward"), ("forward", "n"), ("n", "0"), ("0", "output")], type_check=False,
+    )  # fmt: skip
+    chip = graph({"lambda": source(2, 12), "train": inner, "y": sink(24)}, [("lambda", "train"), ("train", "y")])
+    assert "train.n" in comes_back(chip).taps
+
+
+def test_branches_sums_skips_and_several_outputs() -> None:
+    nodes = {"a": source(4), "b": source(3), "wa": nir.Linear(weight(5, 4)), "wb": nir.Affine(weight(5, 3), weight(5))}
+    nodes |= {
+        "n": lif(5),
+        "u": nir.Linear(weight(5, 5)),
+        "m": lif(5, a=0.2, r=4.0),
+        "p": li(5),
+        "y": sink(5),
+        "z": sink(5),
+    }
+    edges = [("a", "wa"), ("b", "wb"), ("wa", "n"), ("wb", "n"), ("n", "u"), ("u", "m"), ("n", "m"), ("m", "p")]
+    chip = graph(nodes, [*edges, ("n", "y"), ("m", "y"), ("p", "z")])
+    first = comes_back(chip)
+    net = first.trace.module
+    assert [t.shape for t in net(a=torch.zeros(2, 4), b=torch.zeros(2, 3))] == [(2, 5), (2, 5)]
+
+
+class SnnTorchNet(nn.Module):
+    """One of everything that has a snnTorch form, chosen by `kind`."""
+
+    def __init__(self, kind: str, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.conv = nn.Conv2d(2, 4, 3, padding=1)
+        self.first = leaky(reset_mechanism="subtract" if seed % 2 else "zero", threshold=0.3)
+        self.pool = nn.AvgPool2d(2)
+        self.fc = nn.Linear(36, 8)
+        hidden = {"init_hidden": True, "threshold": 0.4}
+        self.last = {
+            "leaky": lambda: leaky(beta=torch.rand(8), reset_mechanism="subtract", threshold=torch.rand(8)),
+            "none": lambda: leaky(beta=0.5, reset_mechanism="none", threshold=0.4),
+            "integrator": lambda: leaky(beta=1.0, reset_mechanism="zero", threshold=0.4),
+            "synaptic": lambda: snn.Synaptic(0.8, torch.rand(8), reset_mechanism="zero", reset_delay=False, **hidden),
+            "synaptic-subtract": lambda: snn.Synaptic(0.8, 0.7, **hidden),
+            "rleaky": lambda: snn.RLeaky(0.8, linear_features=8, reset_mechanism="zero", reset_delay=False, **hidden),
+            "rleaky-subtract": lambda: snn.RLeaky(0.8, V=torch.randn(8), all_to_all=False, **hidden),
+            "rsynaptic": lambda: snn.RSynaptic(0.8, 0.7, linear_features=8, **hidden),
+        }[kind]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes: Tensor = self.last(2 * self.fc(torch.flatten(self.pool(self.first(self.conv(x))), 1)))
+        return spikes
+
+
+KINDS = ("leaky", "none", "integrator", "synaptic", "synaptic-subtract", "rleaky", "rleaky-subtract", "rsynaptic")
+
+
+@pytest.mark.parametrize(("seed", "kind"), enumerate(KINDS))
+def test_round_trip_from_snntorch(seed: int, kind: str) -> None:
+    model = SnnTorchNet(kind, seed)
+    x = spikes_like((2, 6, 6), seed=seed)
+    there = converted(model, x)
+    back = comes_back(there.graph, {"x": x})
+    neuron = back.trace.module.last
+    assert type(neuron) is type(model.last)
+    assert neuron.reset_mechanism == model.last.reset_mechanism
+    # snnTorch's own spikes, not only the interpreter's: the imported network is the model.
+    of_model = record_model(there, samples(model, x)).nodes
+    of_import = record_model(back, {"x": x}).nodes
+    for name in there.graph.spiking:
+        np.testing.assert_array_equal(of_model[name], of_import[name], err_msg=name)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_graphs_come_back(seed: int) -> None:
+    comes_back(random_graph(seed), dtype=(torch.float32, torch.float64)[seed % 2])
+
+
+def random_graph(seed: int, size: int = 6) -> ChipGraph:
+    """Layers of random neurons over weights, with skips and, by chance, recurrence or a soft reset."""
+    r = rng(seed)
+    nodes: dict[str, nir.NIRNode] = {"x": source(size)}
+    edges, registers, values = [], [], ["x"]
+    for i in range(4):
+        n, w = f"n{i}", f"w{i}"
+        nodes[w] = nir.Affine(r.normal(0.1, 1, (size, size)), r.normal(0, 0.3, size))
+        edges += [(values[-1], w), (w, n)] + ([(values[-2], n)] if len(values) > 1 and r.random() < 0.5 else [])
+        tau, gain, theta = r.uniform(DT, 9 * DT, size), r.uniform(0.5, 4, size), r.uniform(0, 2, size)
+        kind = r.integers(5)
+        if kind == 0:
+            nodes[n] = nir.CubaLIF(r.uniform(DT, 5 * DT, size), tau, gain, np.zeros(size), theta, np.zeros(size))
+        elif kind == 1:
+            nodes |= {
+                n: nir.LI(tau, tau / DT, np.zeros(size)),
+                f"s{i}": nir.Threshold(theta),
+                f"r{i}": nir.Scale(-theta),
+            }
+            edges += [(n, f"s{i}"), (f"s{i}", f"r{i}"), (f"r{i}", n)]
+            registers += [(f"s{i}", f"r{i}")]
+        elif kind == 2:
+            nodes |= {n: nir.LIF(tau, gain, np.zeros(size), theta), f"b{i}": nir.Linear(r.normal(0, 1, (size, size)))}
+            edges += [(n, f"b{i}"), (f"b{i}", n)]
+            registers += [(n, f"b{i}")]
+        else:
+            nodes[n] = [nir.IF(np.ones(size), theta), nir.LI(tau, gain, np.zeros(size))][kind - 3]
+        values.append(f"s{i}" if kind == 1 else n)
+    nodes |= {"y": sink(size), "z": sink(size)}
+    return graph(nodes, [*edges, (values[-1], "y"), (values[-2], "z")], registers)
+
+
+def test_an_imported_network_trains() -> None:
+    net = to_snntorch(chain((4,), nir.Linear(weight(6, 4)), lif(6, r=2.0), nir.Linear(weight(3, 6)), li(3, r=2.0)))
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    x = spikes_like((4,), 12)
+    losses = []
+    for _ in range(8):
+        utils.reset(net)
+        loss = (torch.stack([net(step) for step in x]) - 1).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert set(before) == {"n0.weight", "n2.weight"}
+    assert all(not torch.equal(before[n], p) for n, p in net.named_parameters())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_chosen_surrogate_gradient_is_used() -> None:
+    grad = snn.surrogate.fast_sigmoid(slope=7)
+    assert to_snntorch(chain((4,), lif(4)), spike_grad=grad).n0.spike_grad is grad
+
+
+def loop_of(
+    *between: nir.NIRNode, neuron: nir.NIRNode | None = None, register: tuple[str, str] = ("n", "b0")
+) -> ChipGraph:
+    names = [f"b{i}" for i in range(len(between))]
+    path = ["n", *names, "n"]
+    nodes = {"x": source(4), "n": neuron or lif(4), "y": sink(4)} | dict(zip(names, between, strict=True))
+    return graph(nodes, [("x", "n"), ("n", "y"), *pairwise(path)], [register])
+
+
+@pytest.mark.parametrize(
+    ("chip", "said"),
+    [
+        (chain((4,), lif(4, leak=0.5)), "v_leak is 0.5"),
+        (chain((4,), li(4, leak=0.5)), "v_leak is 0.5"),
+        (chain((4,), lif(4, reset=-0.5)), "v_reset is -0.5"),
+        (chain((4,), nir.Delay(np.full(4, 2 * DT)), lif(4)), "delays by 2 steps"),
+        (loop_of(nir.Linear(weight(4, 4)), nir.Scale(np.ones(4))), "b0"),
+        (loop_of(nir.Linear(weight(4, 4)), neuron=li(4)), "register edge"),
+        (loop_of(nir.Linear(weight(4, 4)), lif(4)), "register edge"),
+        (
+            loop_of(
+                nir.Linear(weight(4, 4)),
+                neuron=nir.CubaLIF(np.full(4, 3e-3), np.full(4, 3e-3), np.ones(4), np.zeros(4), np.ones(4)),
+            ),
+            "RSynaptic",
+        ),
+    ],
+    ids=["leak", "leak-value", "reset", "delay", "two-ops", "value-loop", "two-neurons", "cuba-loop"],
+)  # fmt: skip
+def test_what_snntorch_has_no_form_for_is_refused(chip: ChipGraph, said: str) -> None:
+    with pytest.raises(UnfaithfulError) as caught:
+        to_snntorch(chip)
+    assert said in str(caught.value)
+    assert caught.value.fix
+
+
+def test_the_register_may_stand_behind_the_recurrent_weights() -> None:
+    recurrent = nir.Affine(weight(4, 4), weight(4, seed=5))
+    first = comes_back(loop_of(recurrent, neuron=lif(4, theta=0.2), register=("b0", "n")))
+    assert type(first.trace.module.n) is snn.RLeaky
+
+
+def test_two_ways_back_and_a_neuron_that_only_hears_itself_are_refused() -> None:
+    nodes = {"x": source(4), "n": lif(4), "a": nir.Linear(weight(4, 4)), "b": nir.Scale(np.ones(4)), "y": sink(4)}
+    loops = [("n", "a"), ("a", "n"), ("n", "b"), ("b", "n"), ("n", "y")]
+    with pytest.raises(UnfaithfulError, match="over 2 ways"):
+        to_snntorch(graph(nodes, [("x", "n"), *loops], [("n", "a"), ("n", "b")]))
+    alone = {k: nodes[k] for k in ("n", "b", "y", "x")} | {"z": sink(4)}
+    chip = graph(alone, [("n", "b"), ("b", "n"), ("n", "y"), ("x", "z")], [("n", "b")])
+    with pytest.raises(UnfaithfulError, match="its own loop"):
+        to_snntorch(chip)
+
+
+def test_a_driven_recurrence_needs_one_factor_an_output() -> None:
+    tau = np.full((2, 3, 3), 2e-3)
+    tau[0, 0, 0] = 5e-3
+    neuron = nir.LIF(tau, np.ones_like(tau), 0 * tau, np.ones_like(tau))
+    conv = nir.Conv2d((3, 3), weight(2, 2, 1, 1), 1, 0, 1, 1, np.zeros(2))
+    nodes = {"x": source(2, 3, 3), "n": neuron, "b": conv, "y": sink(2, 3, 3)}
+    with pytest.raises(UnfaithfulError, match="r = tau / dt"):
+        to_snntorch(graph(nodes, [("x", "n"), ("n", "y"), ("n", "b"), ("b", "n")], [("n", "b")]))
+
+
+def test_the_audit_would_notice_a_changed_network() -> None:
+    chip = chain((4,), nir.Linear(weight(6, 4)), lif(6))
+    first = imported(chip)
+    x = inputs(chip)
+    with torch.no_grad():
+        first.trace.module.n1.beta.fill_(0.9)
+    recording = record_model(first, x)
+    assert audit(chip, {n: v.numpy() for n, v in x.items()}, recording).mismatches > 10
