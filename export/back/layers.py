@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from spikeport.export.shapes import Shape, conv_geometry, pair
 
-L = TypeVar("L", nn.Linear, nn.Conv1d, nn.Conv2d)
+L = TypeVar("L", bound=nn.Linear | nn.Conv1d | nn.Conv2d)
 
 
 def layer(node: nir.NIRNode, shape: Shape, dtype: torch.dtype) -> nn.Module | None:
@@ -54,8 +54,8 @@ def _convolution(node: nir.Conv1d | nir.Conv2d, dtype: torch.dtype) -> nn.Conv1d
     named = isinstance(node.padding, str | bytes)
     padding: Any = _name(node.padding) if named else tuple(before for before, _ in pads)
     bias = np.asarray(node.bias) if np.any(node.bias) else None
-    kind: type[nn.Conv1d | nn.Conv2d] = nn.Conv1d if flat else nn.Conv2d
-    convolution = kind(
+    kind: Any = nn.Conv1d if flat else nn.Conv2d
+    convolution: nn.Conv1d | nn.Conv2d = kind(
         int(node.weight.shape[1]) * int(node.groups),
         int(node.weight.shape[0]),
         kernel_size=tuple(node.weight.shape[2:]),

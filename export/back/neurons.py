@@ -9,7 +9,8 @@ import nir
 import numpy as np
 import snntorch
 import torch
-from torch import nn
+from snntorch import surrogate
+from torch import Tensor, nn
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.back.cells import Cell
@@ -19,6 +20,18 @@ from spikeport.export.graph import ChipGraph
 from spikeport.export.neurons import Array
 
 SpikeGrad = Callable[[Any], Any] | None
+
+
+class Typed:
+    """A surrogate gradient whose spikes are of the membrane's type; snnTorch's own are float32 always."""
+
+    def __init__(self, spike_grad: SpikeGrad) -> None:
+        self.spike_grad = surrogate.atan() if spike_grad is None else spike_grad
+
+    def __call__(self, margin: Tensor) -> Tensor:
+        """Return 1 where the membrane's margin over its threshold is positive, else 0."""
+        spikes: Tensor = self.spike_grad(margin)
+        return spikes.to(margin.dtype)
 
 
 def neuron(graph: ChipGraph, cell: Cell, read: bool, dtype: torch.dtype, spike_grad: SpikeGrad) -> nn.Module:
@@ -40,7 +53,7 @@ def neuron(graph: ChipGraph, cell: Cell, read: bool, dtype: torch.dtype, spike_g
         "beta": constant(steps.beta, dtype),
         "init_hidden": True,
         "output": read,
-        "spike_grad": spike_grad,
+        "spike_grad": spike_grad if dtype == torch.float32 else Typed(spike_grad),
         "reset_mechanism": "zero" if zero else "subtract" if cell.reset else "none",
     }
     if cell.spikes is not None:

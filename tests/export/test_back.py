@@ -30,7 +30,7 @@ def rng(*seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def inputs(chip: ChipGraph, steps: int = 50, rate: float = 0.4) -> dict[str, Tensor]:
+def inputs(chip: ChipGraph, steps: int = 25, rate: float = 0.4) -> dict[str, Tensor]:
     return {n: spikes_like(chip.shapes[n], steps, 2, rate, seed=i) for i, n in enumerate(chip.inputs)}
 
 
@@ -260,7 +260,7 @@ class SnnTorchNet(nn.Module):
 KINDS = ("leaky", "none", "integrator", "synaptic", "synaptic-subtract", "rleaky", "rleaky-subtract", "rsynaptic")
 
 
-@pytest.mark.parametrize(("seed", "kind"), enumerate(KINDS))
+@pytest.mark.parametrize(("seed", "kind"), list(enumerate(KINDS)))
 def test_round_trip_from_snntorch(seed: int, kind: str) -> None:
     model = SnnTorchNet(kind, seed)
     x = spikes_like((2, 6, 6), seed=seed)
@@ -278,7 +278,8 @@ def test_round_trip_from_snntorch(seed: int, kind: str) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_graphs_come_back(seed: int) -> None:
-    comes_back(random_graph(seed), dtype=(torch.float32, torch.float64)[seed % 2])
+    chip = random_graph(seed)
+    comes_back(chip, inputs(chip, 50), dtype=(torch.float32, torch.float64)[seed % 2])
 
 
 def random_graph(seed: int, size: int = 6) -> ChipGraph:
@@ -315,16 +316,14 @@ def random_graph(seed: int, size: int = 6) -> ChipGraph:
 
 def test_an_imported_network_trains() -> None:
     net = to_snntorch(chain((4,), nir.Linear(weight(6, 4)), lif(6, r=2.0), nir.Linear(weight(3, 6)), li(3, r=2.0)))
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
     before = {n: p.detach().clone() for n, p in net.named_parameters()}
     x = spikes_like((4,), 12)
     losses = []
-    for _ in range(8):
+    for _ in range(6):
         utils.reset(net)
         loss = (torch.stack([net(step) for step in x]) - 1).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        for parameter, slope in zip(net.parameters(), torch.autograd.grad(loss, list(net.parameters())), strict=True):
+            parameter.data -= 0.1 * slope
         losses.append(float(loss.detach()))
     assert set(before) == {"n0.weight", "n2.weight"}
     assert all(not torch.equal(before[n], p) for n, p in net.named_parameters())
