@@ -223,7 +223,7 @@ class _Audit:
         recorded = self._recorded(name).astype(bool)
         margin = v_BN - self.interpreter.neurons[name].v_threshold
         differs = spikes_BN != recorded
-        tie = differs & (np.abs(margin) <= bound)
+        tie = differs & (bound > 0) & (np.abs(margin) <= bound)
         emitted = np.where(tie, recorded, spikes_BN)
         node = self.agreement.per_node[name]
         node.count_spikes(int(emitted.sum()), int(recorded.sum()), int((emitted & recorded).sum()))
