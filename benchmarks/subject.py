@@ -59,16 +59,14 @@ class Subject:
         return tuple(self._host_layer(stage) for stage in stages)
 
     def _host_layer(self, stage: HostStage) -> DenseLayer:
-        writers = {tensor: (chip, node) for chip in self.bundle.network.chips for node, tensor in chip.outputs.items()}
-        chip, node = writers[next(iter(stage.inputs.values()))]
         return DenseLayer(
             name=stage.name,
             kind="linear",
             macs_per_pass=stage.macs_per_call,
-            passes=1,
+            passes=self.timesteps if stage.form == "step" else 1,
             weights=stage.macs_per_call,
-            inputs=prod(chip.graph.shapes[node]),
-            outputs=self.classes,
+            inputs=stage.input_elements,
+            outputs=stage.output_elements,
         )
 
 

@@ -77,10 +77,18 @@ def _run_chip(stage: ChipStage, program: Program, run: NetworkRun) -> None:
 
 
 def _run_host(stage: HostStage, run: NetworkRun) -> None:
-    """Call a window stage once; what it answers has no time axis of its own and becomes one step."""
-    values = HostFunction(stage.path)({node: run.tensors[tensor] for node, tensor in stage.inputs.items()})
+    """Call a step stage on all steps at once, since it keeps no state, and a window stage once.
+
+    What a window stage answers has no time axis of its own and becomes one step.
+    """
+    given = {node: run.tensors[tensor] for node, tensor in stage.inputs.items()}
+    steps, batch = next(iter(given.values())).shape[:2]
+    if stage.form == "step":
+        given = {node: x.reshape(steps * batch, *x.shape[2:]) for node, x in given.items()}
+    values = HostFunction(stage.path)(given)
     for node, tensor in stage.outputs.items():
-        run.tensors[tensor] = values[node][None]
+        y = values[node]
+        run.tensors[tensor] = y.reshape(steps, batch, *y.shape[1:]) if stage.form == "step" else y[None]
 
 
 def scores(run: NetworkRun, network: StagedNetwork) -> Array:

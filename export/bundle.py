@@ -132,5 +132,7 @@ def _stage(path: Path, dt_s: float, spec: ChipSpec | HostSpec) -> Stage:
         spec.outputs,
         spec.timesteps_out,
         spec.macs_per_call,
+        spec.input_elements,
+        spec.output_elements,
         spec.not_counted,
     )

@@ -54,11 +54,13 @@ class HostSpec(_Model):
     name: str
     file: FileName
     sha256: Sha256
-    form: Literal["window"]
+    form: Literal["step", "window"]
     timesteps_out: int = Field(ge=1)
     inputs: dict[str, str]
     outputs: dict[str, str]
     macs_per_call: int = Field(ge=0)
+    input_elements: int = Field(ge=1)
+    output_elements: int = Field(ge=1)
     not_counted: tuple[str, ...] = ()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,20 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeport.errors import UnfaithfulError, UsageError
-from spikeport.export.audit import Agreement
+from spikeport.errors import UsageError
 from spikeport.export.bundle import GOLDEN, MANIFEST, Bundle, Golden
-from spikeport.export.convert import Conversion, convert
-from spikeport.export.manifest import ChipSpec, HostSpec, InputSpec, Manifest, RewriteSpec, Verification
-from spikeport.export.nir_file import write_nir
-from spikeport.export.onnx_stage import HOST_TOLERANCE, HostFunction, export_window, host_difference, macs_per_call
-from spikeport.export.recording import Recording
-from spikeport.export.verify import record_model, verify
+from spikeport.export.drafts import Drafts, HostDraft, draft
+from spikeport.export.manifest import InputSpec, Manifest, RewriteSpec, Verification
 from spikeport.files import new_folder, refuse_existing, sha256
 from spikeport.models.network import SpikingNetwork
 
 GOLDEN_SAMPLES = 8
-CORE, READOUT, SPIKES = "core", "readout", "spikes"
 
 
 @dataclass(frozen=True)
@@ -71,11 +64,9 @@ def export_network(
     core, readout = (model.core, model.readout) if isinstance(model, SpikingNetwork) else (model, None)
     names = model.input_names if isinstance(model, SpikingNetwork) else None
     sample_TB = _named(core, sample, names)
-    conversion = convert(core, {n: x[0] for n, x in sample_TB.items()}, dt_s, names)
-    agreement = verify(conversion, sample_TB) if check else None
-    recording = record_model(conversion, {n: x[:, :GOLDEN_SAMPLES] for n, x in sample_TB.items()})
+    stages = draft(core, readout, sample_TB, dt_s, names, check)
     with new_folder(out) as folder:
-        _write(folder, conversion, readout, sample_TB, recording, agreement, description)
+        _write(folder, stages, sample_TB, dt_s, check, description)
     return Bundle.open(out)
 
 
@@ -98,91 +89,54 @@ def _named(core: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[
 
 def _write(
     folder: Path,
-    conversion: Conversion,
-    readout: nn.Module | None,
+    drafts: Drafts,
     sample_TB: Mapping[str, Tensor],
-    recording: Recording,
-    agreement: Agreement | None,
+    dt_s: float,
+    check: bool,
     description: Description,
 ) -> None:
-    graph = conversion.graph
-    write_nir(folder / "00_core.nir", graph)
-    tensors = {n: n if readout is None else SPIKES for n in graph.outputs}
-    stages: list[ChipSpec | HostSpec] = [
-        ChipSpec(
-            name=CORE,
-            file="00_core.nir",
-            sha256=sha256(folder / "00_core.nir"),
-            registers=tuple(sorted(graph.registers)),
-            inputs={n: n for n in graph.inputs},
-            outputs=tensors,
-        )
-    ]
-    outputs = {tensors[n]: recording.nodes[n] for n in graph.outputs}
-    difference = None
-    if readout is not None:
-        spec, logits_BK, difference = _write_readout(folder, readout, outputs)
-        stages.append(spec)
-        outputs = {"logits": logits_BK[None]}
-    timesteps, samples = next(iter(sample_TB.values())).shape[:2]
-    golden_inputs = {n: _compact(x[:, :GOLDEN_SAMPLES].numpy()) for n, x in sample_TB.items()}
-    Golden(golden_inputs, {CORE: recording.nodes}, outputs).save(folder / GOLDEN)
+    specs = tuple(stage.write(folder, i) for i, stage in enumerate(drafts.stages))
+    _golden(drafts, sample_TB).save(folder / GOLDEN)
+    timesteps = len(next(iter(sample_TB.values())))
+    rewrites = [rewrite for chip in drafts.chips for rewrite in chip.conversion.rewrites]
     manifest = Manifest(
         name=description.name,
-        dt_s=graph.dt_s,
+        dt_s=dt_s,
         timesteps=timesteps,
         inputs=tuple(
-            InputSpec(name=n, shape=graph.shapes[n], encoding=description.encodings.get(n)) for n in graph.inputs
+            InputSpec(name=n, shape=tuple(x.shape[2:]), encoding=description.encodings.get(n))
+            for n, x in sample_TB.items()
         ),
-        outputs=tuple(outputs),
-        stages=tuple(stages),
+        outputs=tuple(drafts.outputs),
+        stages=specs,
         golden_sha256=sha256(folder / GOLDEN),
-        rewrites=tuple(RewriteSpec(node=r.node, what=r.what, bound=r.bound) for r in conversion.rewrites),
-        verification=_verification(agreement, samples, difference),
+        rewrites=tuple(RewriteSpec(node=r.node, what=r.what, bound=r.bound) for r in rewrites),
+        verification=_verification(drafts, sample_TB, check),
         provenance=dict(description.provenance),
     )
     (folder / MANIFEST).write_text(manifest.dump(), encoding="utf-8")
 
 
-def _write_readout(
-    folder: Path, readout: nn.Module, spikes: Mapping[str, Any]
-) -> tuple[HostSpec, np.ndarray[Any, np.dtype[np.float32]], float]:
-    """Write the readout as ONNX and hold it against torch on the golden spikes."""
-    if len(spikes) != 1:
-        raise UnfaithfulError("readout", f"the core has {len(spikes)} outputs and the readout takes one", "Return one")
-    path = folder / "01_readout.onnx"
-    spikes_TBN = torch.from_numpy(next(iter(spikes.values())).astype(np.float32))
-    export_window(readout, spikes_TBN, path)
-    with torch.no_grad():
-        expected = copy.deepcopy(readout).cpu().eval()(spikes_TBN).numpy()
-    got = HostFunction(path)({"input": spikes_TBN.numpy()})["output"]
-    difference = host_difference(expected, got)
-    if difference > HOST_TOLERANCE:
-        raise UnfaithfulError("readout", f"its ONNX form differs by {difference:.2g}", "Please report this network")
-    macs, left_out = macs_per_call(path)
-    spec = HostSpec(
-        name=READOUT,
-        file=path.name,
-        sha256=sha256(path),
-        form="window",
-        timesteps_out=1,
-        inputs={"input": SPIKES},
-        outputs={"output": "logits"},
-        macs_per_call=macs,
-        not_counted=left_out,
+def _golden(drafts: Drafts, sample_TB: Mapping[str, Tensor]) -> Golden:
+    """The first samples, with what the model did on them."""
+    few = slice(GOLDEN_SAMPLES)
+    return Golden(
+        {n: _compact(x[:, few].numpy()) for n, x in sample_TB.items()},
+        {chip.name: {n: x[:, few] for n, x in chip.recording.nodes.items()} for chip in drafts.chips},
+        {n: x[:, few].numpy() for n, x in drafts.outputs.items()},
     )
-    return spec, expected, difference
 
 
-def _verification(agreement: Agreement | None, samples: int, difference: float | None) -> Verification:
-    if agreement is None:
-        return Verification(status="skipped", samples=0, entries=0, ties=0, host_max_difference=difference)
+def _verification(drafts: Drafts, sample_TB: Mapping[str, Tensor], check: bool) -> Verification:
+    """Call it once the stages are written: only then is the host's difference known."""
+    audits = [chip.agreement for chip in drafts.chips if chip.agreement]
+    host = [stage.difference for stage in drafts.stages if isinstance(stage, HostDraft)]
     return Verification(
-        status="exact",
-        samples=samples,
-        entries=agreement.entries,
-        ties=agreement.ties,
-        host_max_difference=difference,
+        status="exact" if check else "skipped",
+        samples=next(iter(sample_TB.values())).shape[1] if check else 0,
+        entries=sum(audit.entries for audit in audits),
+        ties=sum(audit.ties for audit in audits),
+        host_max_difference=max(host) if host else None,
     )
 
 

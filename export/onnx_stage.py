@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,58 @@ def export_window(function: nn.Module, sample_TBN: Tensor, path: Path) -> None:
     Raises:
         UnfaithfulError: torch cannot express it in ONNX.
     """
-    private = copy.deepcopy(function).cpu().eval()
     # A dimension of size 1 would be taken for a constant.
     example = torch.zeros(max(2, sample_TBN.shape[0]), max(2, sample_TBN.shape[1]), *sample_TBN.shape[2:])
     dimensions = {0: torch.export.Dim("T"), 1: torch.export.Dim("B")}
+    _export(function, (example,), (dimensions,), ("input",), ("output",), path)
+
+
+def export_step(
+    function: nn.Module, sample_BN: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str], path: Path
+) -> None:
+    """Write `function`, which maps one step [B, *shape] to [B, *shape] without state, as ONNX with free B.
+
+    Raises:
+        UnfaithfulError: torch cannot express it in ONNX.
+    """
+    batch = torch.export.Dim("B")
+    examples = tuple(torch.zeros(max(2, len(x)), *x.shape[1:]) for x in sample_BN)
+    _export(function, examples, tuple({0: batch} for _ in examples), inputs, outputs, path)
+
+
+def _export(
+    function: nn.Module,
+    examples: tuple[Tensor, ...],
+    dimensions: tuple[dict[int, Any], ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    path: Path,
+) -> None:
+    private = copy.deepcopy(function).cpu().eval()
+    write_torch(private, {"input": example}, ("output",), (dimensions,), path, f"host stage {type(function).__name__}")
+
+
+def write_torch(
+    module: nn.Module,
+    examples: Mapping[str, Tensor],
+    outputs: tuple[str, ...],
+    dimensions: tuple[Mapping[int, object], ...],
+    path: Path,
+    subject: str,
+) -> None:
+    """Write `module(*examples)` as ONNX.
+
+    Args:
+        module: on the CPU, in evaluation mode.
+        examples: an example of each argument, by the name it gets in the file.
+        outputs: the names of what it returns.
+        dimensions: the free dimensions of each argument, in one `torch.export.Dim` each.
+        path: where to.
+        subject: what an error is about.
+
+    Raises:
+        UnfaithfulError: torch cannot express it in ONNX.
+    """
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -47,19 +95,17 @@ def export_window(function: nn.Module, sample_TBN: Tensor, path: Path) -> None:
             # torch 2.13 trips over its own deprecations while it exports.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                private,
-                (example,),
-                input_names=["input"],
-                output_names=["output"],
-                dynamic_shapes=(dimensions,),
+                module,
+                tuple(examples.values()),
+                input_names=list(examples),
+                output_names=list(outputs),
+                dynamic_shapes=dimensions,
                 dynamo=True,
                 verbose=False,
             )
     except Exception as error:
         raise UnfaithfulError(
-            f"host stage {type(function).__name__}",
-            f"torch cannot write it as ONNX ({str(error).splitlines()[0]})",
-            "Use layers that torch.onnx knows",
+            subject, f"torch cannot write it as ONNX ({str(error).splitlines()[0]})", "Use layers that torch.onnx knows"
         ) from error
     finally:
         logger.setLevel(level)
@@ -82,15 +128,24 @@ def _without_provenance(model: onnx.ModelProto) -> onnx.ModelProto:
 def macs_per_call(path: Path) -> tuple[int, tuple[str, ...]]:
     """Return the multiply-accumulates of one call on one sample, and the operators that this leaves out."""
     model = onnx.shape_inference.infer_shapes(onnx.load(path))
-    weights = {w.name: tuple(w.dims) for w in model.graph.initializer}
+    values = [*model.graph.value_info, *model.graph.input, *model.graph.output]
+    shapes = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
+    shapes |= {w.name: tuple(w.dims) for w in model.graph.initializer}
+    weights = {w.name for w in model.graph.initializer}
     macs, left_out = 0, set()
     for node in model.graph.node:
-        sizes = [weights[name] for name in node.input[1:2] if name in weights]
-        if node.op_type in ("Gemm", "MatMul") and sizes and len(sizes[0]) == 2:
-            macs += prod(sizes[0])
+        if node.op_type in ("Gemm", "MatMul") and node.output[0] in shapes:
+            macs += _matmul_macs(node, shapes, weights)
         elif node.op_type not in FREE:
             left_out.add(node.op_type)
     return macs, tuple(sorted(left_out))
+
+
+def _matmul_macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]], weights: set[str]) -> int:
+    """One product is a MAC; dimensions that are free (T, B) count once, and stand as 0 in the shapes."""
+    summed = shapes[node.input[1]][-2:] if node.input[1] in weights else shapes[node.input[0]][-1:]
+    inner = shapes[node.input[0]][-1] if node.op_type == "MatMul" else prod(summed) // shapes[node.output[0]][-1]
+    return inner * prod(n for n in shapes[node.output[0]] if n)
 
 
 class HostFunction:

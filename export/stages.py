@@ -42,19 +42,23 @@ class HostStage:
     Attributes:
         name: unique in the network.
         path: the ONNX file.
-        form: `window`: called once with all T steps, giving T_out steps.
+        form: `step`: called for every step, without state; `window`: once with all T steps, giving T_out steps.
         timesteps_out: T_out of a window stage.
         macs_per_call: multiply-accumulates of one call on one sample.
+        input_elements: elements that one call reads, for one sample and, of a window, for one step.
+        output_elements: elements that one call writes, for one sample.
         not_counted: ONNX operators whose cost `macs_per_call` leaves out.
     """
 
     name: str
     path: Path
-    form: Literal["window"]
+    form: Literal["step", "window"]
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     timesteps_out: int
     macs_per_call: int
+    input_elements: int
+    output_elements: int
     not_counted: tuple[str, ...] = ()
     kind: Literal["host"] = "host"
 

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import Agreement, audit
 from spikeport.export.convert import Conversion
-from spikeport.export.convert.trace import forget
+from spikeport.export.convert.trace import Trace, forget
 from spikeport.export.graph import SPIKING
 from spikeport.export.recording import FLOAT32, FLOAT64, Recording
 
@@ -85,15 +85,26 @@ def _roundoff(conversion: Conversion) -> float:
     return FLOAT64 if kinds == {torch.float64} else FLOAT32
 
 
-def verify(conversion: Conversion, sample_TB: Mapping[str, Tensor]) -> Agreement:
+def verify(conversion: Conversion, sample_TB: Mapping[str, Tensor], recording: Recording | None = None) -> Agreement:
     """Audit the model's own spikes against the converted graph.
+
+    Args:
+        conversion: what is held against the model it was made of.
+        sample_TB: the inputs [T, B, *shape].
+        recording: what `record_model` gave on them; by default it is asked.
 
     Raises:
         UnfaithfulError: they are not the same network on this sample.
     """
-    _check_trace(conversion, sample_TB)
-    recording = record_model(conversion, sample_TB)
+    check_trace(conversion.trace, sample_TB)
+    recording = recording or record_model(conversion, sample_TB)
     agreement = audit(conversion.graph, {n: x.numpy() for n, x in sample_TB.items()}, recording)
+    if not agreement.exact and agreement.mismatches == 0:
+        raise UnfaithfulError(
+            "the sample",
+            f"{agreement.ties} of {agreement.entries} entries lie within rounding of a threshold, too many to tell",
+            "Give more samples, or a float64 model",
+        )
     if not agreement.exact:
         raise UnfaithfulError(
             "the converted graph",
@@ -103,14 +114,14 @@ def verify(conversion: Conversion, sample_TB: Mapping[str, Tensor]) -> Agreement
     return agreement
 
 
-def _check_trace(conversion: Conversion, sample_TB: Mapping[str, Tensor], samples: int = 2) -> None:
+def check_trace(trace: Trace, sample_TB: Mapping[str, Tensor], samples: int = 2) -> None:
     """Hold the traced step against the model's own forward: torch.fx does not see Python state or chance.
 
     Raises:
         UnfaithfulError: they differ on the first `samples` samples.
     """
-    traced, original, carried = conversion.trace.module, conversion.trace.original, conversion.trace.carried
-    inputs_TB = [sample_TB[n][:, :samples] for n in conversion.trace.inputs]
+    traced, original, carried = trace.module, trace.original, trace.carried
+    inputs_TB = [sample_TB[n][:, :samples] for n in trace.inputs]
     states = dict.fromkeys(carried.loops, torch.zeros(0))
     forget(traced)
     forget(original)

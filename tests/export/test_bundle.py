@@ -14,7 +14,6 @@ from export_nets import DT, leaky, spikes_like, torch_outputs
 from torch import nn
 
 from spikeport.errors import ArtefactError, SpikeportError, UnfaithfulError, UsageError
-from spikeport.export import network as network_module
 from spikeport.export.audit import audit
 from spikeport.export.bundle import Bundle, Golden, is_bundle
 from spikeport.export.interpreter import run
@@ -233,14 +232,17 @@ def test_nothing_is_overwritten(bundle):
     assert {n: sha256(bundle / n) for n in FILES} == before
 
 
-@pytest.mark.parametrize("step", ["write_nir", "sha256", "_write_readout", "Manifest"])
+STEPS = ("drafts.write_nir", "drafts.sha256", "drafts.export_window", "network.sha256", "network.Manifest")
+
+
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt(), MemoryError()], ids=repr)
 def test_a_stop_in_the_middle_leaves_nothing(tmp_path, monkeypatch, step, error):
     def stop(*args, **kwargs):
         assert any(p.name.startswith(".net") for p in tmp_path.iterdir())  # it was being written
         raise error
 
-    monkeypatch.setattr(network_module, step, stop)
+    monkeypatch.setattr(f"spikeport.export.{step}", stop)
     with pytest.raises(type(error)):
         export_network(model(), {"x": X[:5]}, DT, tmp_path / "net.bundle", ABOUT)
     assert left_behind(tmp_path) == []

@@ -1,0 +1,196 @@
+"""Cutting a traced step into parts that run on a chip and parts that run on the host beside it.
+
+What no chip has (the product of two signals, softmax, norms, rectified or gated values) makes a host part, as long as
+it keeps no state. Neurons make chip parts. Everything else goes to the part that reads it, so that a weighted
+layer stands with the neurons that it feeds, and there are as few cuts as the order of operations allows.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.fx.passes.split_module import split_module
+
+from spikeport.export.convert.functions import target_name
+from spikeport.export.convert.trace import STATEFUL, Trace, forget
+from spikeport.export.shapes import Shape
+
+Kind = Literal["chip", "host"]
+
+HOST_LAYERS: tuple[type[nn.Module], ...] = (
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Softmax,
+    nn.LogSoftmax,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+)
+HOST_CALLS: frozenset[Any] = frozenset(
+    (
+        operator.matmul,
+        torch.matmul,
+        torch.bmm,
+        torch.einsum,
+        torch.relu,
+        torch.sigmoid,
+        torch.tanh,
+        torch.softmax,
+        torch.exp,
+        torch.sqrt,
+        torch.mean,
+        torch.sum,
+        torch.transpose,
+        torch.permute,
+        torch.unsqueeze,
+        F.relu,
+        F.gelu,
+        F.silu,
+        F.sigmoid,
+        F.tanh,
+        F.softmax,
+        F.normalize,
+        F.layer_norm,
+        *("matmul", "bmm", "relu", "sigmoid", "tanh", "softmax", "exp", "sqrt", "mean", "sum"),
+        *("transpose", "permute", "unsqueeze", "squeeze", "norm", "clamp"),
+    )
+)
+PRODUCTS = ("mul", "imul", "mul_", "truediv", "itruediv", "div", "div_")
+RESHAPES = ("view", "reshape", "flatten")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the step as a module of its own.
+
+    Attributes:
+        kind: where it runs.
+        module: computes one step; its arguments are `inputs`.
+        inputs: for each argument, the tensor that it reads.
+        outputs: the tensors that it writes, in the order in which it returns them.
+    """
+
+    kind: Kind
+    module: fx.GraphModule
+    inputs: tuple[tuple[str, str], ...]
+    outputs: tuple[str, ...]
+
+
+def needs_host(traced: Trace) -> bool:
+    """Return whether any operation of the step can run on the host only."""
+    return any(_kind(node, traced) == "host" for node in traced.module.graph.nodes)
+
+
+def cut(traced: Trace) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+    """Cut a traced step into parts, in order of execution.
+
+    Returns:
+        The parts, and the tensors that the whole step returns.
+    """
+    levels = _levels(traced)
+    root = split_module(traced.module, traced.module, lambda node: levels[node])
+    tensors: dict[fx.Node, str | tuple[str, ...]] = {}
+    names = iter(traced.inputs)
+    parts: list[Part] = []
+    for node in root.graph.nodes:
+        if node.op == "placeholder":
+            tensors[node] = next(names)
+        elif node.op == "call_module":
+            part = _part(root, node, tensors)
+            parts.append(part)
+            tensors[node] = part.outputs if len(part.outputs) > 1 else part.outputs[0]
+        elif node.op == "call_function":
+            source, index = node.args
+            tensors[node] = tensors[source][index]
+    (output,) = (node for node in root.graph.nodes if node.op == "output")
+    returned = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)
+    return tuple(parts), tuple(str(tensors[node]) for node in returned)
+
+
+def _part(root: fx.GraphModule, node: fx.Node, tensors: Mapping[fx.Node, Any]) -> Part:
+    module = root.get_submodule(str(node.target))
+    assert isinstance(module, fx.GraphModule)
+    level = int(str(node.target).removeprefix("submod_"))
+    arguments = [str(n.target) for n in module.graph.nodes if n.op == "placeholder"]
+    (output,) = (n for n in module.graph.nodes if n.op == "output")
+    count = len(output.args[0]) if isinstance(output.args[0], tuple | list) else 1
+    stem = f"stage_{level}"
+    outputs = (stem,) if count == 1 else tuple(f"{stem}_{i}" for i in range(count))
+    sources = [source for source in node.args if isinstance(source, fx.Node)]
+    inputs = tuple((name, str(tensors[source])) for name, source in zip(arguments, sources, strict=True))
+    return Part("host" if level % 2 else "chip", module, inputs, outputs)
+
+
+def _levels(traced: Trace) -> dict[fx.Node, int]:
+    """Return the number of each call's part: even on a chip, odd on the host."""
+    calls = [n for n in traced.module.graph.nodes if n.op not in ("placeholder", "output", "get_attr")]
+    kinds = {node: _kind(node, traced) for node in calls}
+    levels: dict[fx.Node, int] = {}
+    for node in calls:
+        base = max((levels[n] for n in node.all_input_nodes if n in levels), default=0)
+        wrong = {"chip": base % 2 == 1, "host": base % 2 == 0}.get(kinds[node] or "", False)
+        levels[node] = base + wrong
+    for node in reversed(calls):
+        readers = [levels[user] for user in node.users if user in levels]
+        if kinds[node] is None and readers:
+            levels[node] = min(readers)
+    return levels
+
+
+def _kind(node: fx.Node, traced: Trace) -> Kind | None:
+    """Return where a call must run, `None` where it may run in either place."""
+    if node.op == "call_module":
+        layer = traced.module.get_submodule(str(node.target))
+        if isinstance(layer, STATEFUL):
+            return "chip"
+        if isinstance(layer, nn.MaxPool2d):
+            return None if _is_spiking(node.all_input_nodes[0], traced) else "host"
+        return "host" if isinstance(layer, HOST_LAYERS) else None
+    if node.op not in ("call_function", "call_method"):
+        return None
+    if node.target is operator.getitem and _is_spiking(node.all_input_nodes[0], traced):
+        return "chip"
+    name = target_name(node)
+    if name in PRODUCTS:
+        return "host" if all(isinstance(a, fx.Node) and a.op != "get_attr" for a in node.args[:2]) else None
+    if name in RESHAPES and node.all_input_nodes:
+        return None if _flattens(traced.shapes[node.all_input_nodes[0].name], traced.shapes[node.name]) else "host"
+    return "host" if node.target in HOST_CALLS else None
+
+
+def _is_spiking(node: fx.Node, traced: Trace) -> bool:
+    return node.op == "call_module" and isinstance(traced.module.get_submodule(str(node.target)), STATEFUL)
+
+
+def _flattens(before: Shape | None, after: Shape | None) -> bool:
+    return before is not None and after is not None and (after == before or len(after) <= len(before))
+
+
+def run_parts(parts: Sequence[Part], sample_TB: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Run the parts step by step from the zero state; return every tensor [T, B, *shape], inputs among them."""
+    rows: dict[str, list[Tensor]] = {name: [] for part in parts for name in part.outputs}
+    for part in parts:
+        forget(part.module)
+    with torch.no_grad():
+        for t in range(len(next(iter(sample_TB.values())))):
+            now = {name: x[t] for name, x in sample_TB.items()}
+            for part in parts:
+                result = part.module(*[now[tensor] for _, tensor in part.inputs])
+                values = result if isinstance(result, tuple | list) else (result,)
+                now |= dict(zip(part.outputs, values, strict=True))
+            for name, values_T in rows.items():
+                values_T.append(now[name])
+    for part in parts:
+        forget(part.module)
+    return {**sample_TB, **{name: torch.stack(values_T) for name, values_T in rows.items()}}
