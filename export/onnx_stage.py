@@ -38,7 +38,7 @@ def export_window(function: nn.Module, sample_TBN: Tensor, path: Path) -> None:
     # A dimension of size 1 would be taken for a constant.
     example = torch.zeros(max(2, sample_TBN.shape[0]), max(2, sample_TBN.shape[1]), *sample_TBN.shape[2:])
     dimensions = {0: torch.export.Dim("T"), 1: torch.export.Dim("B")}
-    _export(function, (example,), (dimensions,), ("input",), ("output",), path)
+    export_torch(function, (example,), (dimensions,), ("input",), ("output",), path)
 
 
 def export_step(
@@ -51,42 +51,23 @@ def export_step(
     """
     batch = torch.export.Dim("B")
     examples = tuple(torch.zeros(max(2, len(x)), *x.shape[1:]) for x in sample_BN)
-    _export(function, examples, tuple({0: batch} for _ in examples), inputs, outputs, path)
+    export_torch(function, examples, tuple({0: batch} for _ in examples), inputs, outputs, path)
 
 
-def _export(
+def export_torch(
     function: nn.Module,
     examples: tuple[Tensor, ...],
-    dimensions: tuple[dict[int, Any], ...],
+    dimensions: tuple[Any, ...],
     inputs: Sequence[str],
     outputs: Sequence[str],
     path: Path,
 ) -> None:
-    private = copy.deepcopy(function).cpu().eval()
-    write_torch(private, {"input": example}, ("output",), (dimensions,), path, f"host stage {type(function).__name__}")
-
-
-def write_torch(
-    module: nn.Module,
-    examples: Mapping[str, Tensor],
-    outputs: tuple[str, ...],
-    dimensions: tuple[Mapping[int, object], ...],
-    path: Path,
-    subject: str,
-) -> None:
-    """Write `module(*examples)` as ONNX.
-
-    Args:
-        module: on the CPU, in evaluation mode.
-        examples: an example of each argument, by the name it gets in the file.
-        outputs: the names of what it returns.
-        dimensions: the free dimensions of each argument, in one `torch.export.Dim` each.
-        path: where to.
-        subject: what an error is about.
+    """Write `function(*examples)` as ONNX; `dimensions` names the free ones, as `torch.export.export` takes them.
 
     Raises:
         UnfaithfulError: torch cannot express it in ONNX.
     """
+    private = copy.deepcopy(function).cpu().eval()
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -95,9 +76,9 @@ def write_torch(
             # torch 2.13 trips over its own deprecations while it exports.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module,
-                tuple(examples.values()),
-                input_names=list(examples),
+                private,
+                examples,
+                input_names=list(inputs),
                 output_names=list(outputs),
                 dynamic_shapes=dimensions,
                 dynamo=True,
@@ -105,7 +86,9 @@ def write_torch(
             )
     except Exception as error:
         raise UnfaithfulError(
-            subject, f"torch cannot write it as ONNX ({str(error).splitlines()[0]})", "Use layers that torch.onnx knows"
+            f"host stage {type(function).__name__}",
+            f"torch cannot write it as ONNX ({str(error).splitlines()[0]})",
+            "Use layers that torch.onnx knows",
         ) from error
     finally:
         logger.setLevel(level)
