@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeport.errors import UnfaithfulError, UsageError
-from spikeport.export.onnx_stage import HOST_TOLERANCE, HostFunction, host_difference, write_torch
+from spikeport.export.onnx_stage import HOST_TOLERANCE, HostFunction, export_torch, host_difference
 from spikeport.files import new_file, refuse_existing
 from spikeport.models.twin import Twin
 
@@ -46,7 +46,7 @@ def write_ann_onnx(module: nn.Module, example_inputs: Mapping[str, Tensor], path
     grown = {n: _grown(x, dims) for (n, x), dims in zip(examples.items(), free, strict=True)}
     subject = f"network {type(module).__name__}"
     with new_file(path) as aside:
-        write_torch(named, grown, names, (tuple(free),), aside, subject)
+        export_torch(named, tuple(grown.values()), (tuple(free),), tuple(grown), names, aside)
         got = HostFunction(aside)({n: x.numpy() for n, x in examples.items()})
         difference = max(host_difference(w.numpy(), got[n]) for n, w in zip(names, wanted, strict=True))
         if not difference <= HOST_TOLERANCE:

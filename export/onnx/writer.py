@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike, DTypeLike
@@ -40,7 +42,7 @@ class Writer:
         """Return a constant of whole numbers: a shape, axes, starts."""
         return self._constant(np.array(values, dtype=np.int64))
 
-    def op(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add an operator and return its one output."""
         name = f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 
 import nir
 import numpy as np
 import pytest
 import snntorch as snn
 import torch
+from back_nets import SINABS, cuba_li, looped, random_graph, rng, weight
 from export_nets import DT, chain, converted, graph, leaky, li, lif, samples, sink, source, spikes_like
 from snntorch import utils
 from torch import Tensor, nn
@@ -23,19 +23,9 @@ from spikeport.export.graph import ChipGraph
 from spikeport.export.nir_file import read_nir
 from spikeport.export.verify import record_model, verify
 
-SINABS = Path("/work/shared/nir/cnn_sinabs.nir")
-
-
-def rng(*seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
 
 def inputs(chip: ChipGraph, steps: int = 25, rate: float = 0.4) -> dict[str, Tensor]:
     return {n: spikes_like(chip.shapes[n], steps, 2, rate, seed=i) for i, n in enumerate(chip.inputs)}
-
-
-def weight(*shape: int, seed: int = 0, gain: float = 1.0) -> np.ndarray:
-    return (rng(seed, *shape).normal(0.2, 1.0, shape) * gain).astype(np.float32)
 
 
 def comes_back(chip: ChipGraph, x_TB: Mapping[str, Tensor] | None = None, dtype=torch.float32) -> Conversion:
@@ -99,11 +89,6 @@ def test_spiking_nodes(node: nir.NIRNode, kind: type, reset: str) -> None:
     assert neuron.reset_mechanism == reset
 
 
-def cuba_li(*shape: int) -> nir.CubaLI:
-    o = np.ones(shape)
-    return nir.CubaLI(tau_syn=o * 3e-3, tau_mem=o * 5e-3, r=o * 2, v_leak=o * 0, w_in=o * 1.5)
-
-
 @pytest.mark.parametrize("value", [li(5, a=0.2, r=5.0), li(5, a=0.2), nir.I(np.ones(5)), cuba_li(5)])
 def test_values_are_read_at_the_membrane_and_come_back_as_values(value: nir.NIRNode) -> None:
     chip = chain((4,), nir.Linear(weight(6, 4)), lif(6), nir.Linear(weight(5, 6)), value)
@@ -111,18 +96,6 @@ def test_values_are_read_at_the_membrane_and_come_back_as_values(value: nir.NIRN
     again = convert(first.trace.module, {"input": torch.zeros(1, 4)}, DT)
     assert not any(isinstance(n, nir.Threshold) for n in again.graph.nodes.values())
     assert any(isinstance(n, nir.LI | nir.I) for n in again.graph.nodes.values())
-
-
-def looped(membrane: nir.NIRNode, theta: float, scale: float, shape=(5,), late=("s", "r"), current=None) -> ChipGraph:
-    """Linear -> [current ->] membrane -> Threshold, whose spikes return through a Scale."""
-    o = np.ones(shape)
-    nodes = {"x": source(4), "w": nir.Affine(weight(5, 4, gain=2), weight(5, seed=3)), "m": membrane}
-    nodes |= {"s": nir.Threshold(o * theta), "r": nir.Scale(o * scale), "y": sink(*shape)}
-    edges = [("x", "w"), ("m", "s"), ("s", "r"), ("r", "m"), ("s", "y")]
-    if current is not None:
-        nodes["c"] = current
-    edges += [("w", "m")] if current is None else [("w", "c"), ("c", "m")]
-    return graph(nodes, edges, [late])
 
 
 @pytest.mark.parametrize("late", [("s", "r"), ("r", "m")])
@@ -280,38 +253,6 @@ def test_round_trip_from_snntorch(seed: int, kind: str) -> None:
 def test_random_graphs_come_back(seed: int) -> None:
     chip = random_graph(seed)
     comes_back(chip, inputs(chip, 50), dtype=(torch.float32, torch.float64)[seed % 2])
-
-
-def random_graph(seed: int, size: int = 6) -> ChipGraph:
-    """Layers of random neurons over weights, with skips and, by chance, recurrence or a soft reset."""
-    r = rng(seed)
-    nodes: dict[str, nir.NIRNode] = {"x": source(size)}
-    edges, registers, values = [], [], ["x"]
-    for i in range(4):
-        n, w = f"n{i}", f"w{i}"
-        nodes[w] = nir.Affine(r.normal(0.1, 1, (size, size)), r.normal(0, 0.3, size))
-        edges += [(values[-1], w), (w, n)] + ([(values[-2], n)] if len(values) > 1 and r.random() < 0.5 else [])
-        tau, gain, theta = r.uniform(DT, 9 * DT, size), r.uniform(0.5, 4, size), r.uniform(0, 2, size)
-        kind = r.integers(5)
-        if kind == 0:
-            nodes[n] = nir.CubaLIF(r.uniform(DT, 5 * DT, size), tau, gain, np.zeros(size), theta, np.zeros(size))
-        elif kind == 1:
-            nodes |= {
-                n: nir.LI(tau, tau / DT, np.zeros(size)),
-                f"s{i}": nir.Threshold(theta),
-                f"r{i}": nir.Scale(-theta),
-            }
-            edges += [(n, f"s{i}"), (f"s{i}", f"r{i}"), (f"r{i}", n)]
-            registers += [(f"s{i}", f"r{i}")]
-        elif kind == 2:
-            nodes |= {n: nir.LIF(tau, gain, np.zeros(size), theta), f"b{i}": nir.Linear(r.normal(0, 1, (size, size)))}
-            edges += [(n, f"b{i}"), (f"b{i}", n)]
-            registers += [(n, f"b{i}")]
-        else:
-            nodes[n] = [nir.IF(np.ones(size), theta), nir.LI(tau, gain, np.zeros(size))][kind - 3]
-        values.append(f"s{i}" if kind == 1 else n)
-    nodes |= {"y": sink(size), "z": sink(size)}
-    return graph(nodes, [*edges, (values[-1], "y"), (values[-2], "z")], registers)
 
 
 def test_an_imported_network_trains() -> None:
