@@ -172,8 +172,10 @@ def _verdict(agreements: Mapping[str, Agreement], quantised: bool) -> tuple[Stat
     if all(agreement.exact for agreement in agreements.values()):
         return "ok", None
     worst = min(agreements.values(), key=lambda agreement: agreement.jaccard)
-    why = "quantised to integers, so it differs from the float network by construction: " if quantised else ""
-    return "mismatch", f"{why}{describe(worst)}"
+    if quantised:
+        share = f"{worst.mismatches} of {worst.entries} entries do"
+        return "mismatch", f"quantised to integers, so it differs from the float network by construction: {share}"
+    return "mismatch", describe(worst)
 
 
 def _never_ran(
