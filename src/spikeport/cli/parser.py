@@ -72,6 +72,13 @@ def _export(verbs: Verbs) -> None:
     parser.add_argument("--out", type=Path, metavar="NAME.bundle", help="the bundle's folder (default: NAME.bundle)")
     parser.add_argument("--samples", type=_count, default=64, metavar="N", help="verify on so many (default: 64)")
     parser.add_argument("--no-verify", action="store_true", help="write unverified; the manifest says so")
+    parser.add_argument(
+        "--onnx",
+        type=Path,
+        metavar="FILE.onnx",
+        help="also write one step of the network, its state going in and out, for edge runtimes; of an ANN's run, the "
+        "ANN and no bundle",
+    )
 
 
 def _check(verbs: Verbs) -> None:
