@@ -84,8 +84,8 @@ def _recurrent(graph: ChipGraph, cell: Cell, settings: dict[str, Any], dtype: to
     if cell.recurrent == cell.spikes or isinstance(node, nir.Scale):
         scale = np.ones(()) if cell.recurrent == cell.spikes else np.asarray(node.scale, dtype=np.float64)
         values = scale * drive if driven else scale
-        cell_1: nn.Module = kind(V=constant(values, dtype), all_to_all=False, **settings)
-        return cell_1
+        one_to_one: nn.Module = kind(V=constant(values, dtype), all_to_all=False, **settings)
+        return one_to_one
     weights = layer(node, graph.shapes[cell.entry], dtype)
     if isinstance(weights, nn.Conv2d):
         sizes: dict[str, Any] = {"conv2d_channels": weights.out_channels, "kernel_size": weights.kernel_size}
