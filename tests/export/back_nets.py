@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import nir
 import numpy as np
-from export_nets import DT, graph, sink, source
+from export_nets import DT, graph, lif, sink, source
 
 from spikeport.export.graph import ChipGraph
 
@@ -68,3 +69,12 @@ def random_graph(seed: int, size: int = 6) -> ChipGraph:
         values.append(f"s{i}" if kind == 1 else n)
     nodes |= {"y": sink(size), "z": sink(size)}
     return graph(nodes, [*edges, (values[-1], "y"), (values[-2], "z")], registers)
+
+
+def loop_of(
+    *between: nir.NIRNode, neuron: nir.NIRNode | None = None, register: tuple[str, str] = ("n", "b0")
+) -> ChipGraph:
+    names = [f"b{i}" for i in range(len(between))]
+    path = ["n", *names, "n"]
+    nodes = {"x": source(4), "n": neuron or lif(4), "y": sink(4)} | dict(zip(names, between, strict=True))
+    return graph(nodes, [("x", "n"), ("n", "y"), *pairwise(path)], [register])
