@@ -1,4 +1,4 @@
-"""NIR graphs that snnTorch has no form for, refused by name; and what an import is held against."""
+"""NIR graphs that snnTorch has no form for, refused by name."""
 
 from __future__ import annotations
 
