@@ -145,6 +145,9 @@ def _levels(traced: Trace) -> dict[fx.Node, int]:
         readers = [levels[user] for user in node.users if user in levels]
         if kinds[node] is None and readers:
             levels[node] = min(readers)
+    if all(kinds[node] is None for node in calls if levels[node] == 0):
+        # Before the first neuron there is nothing that a chip could keep.
+        levels = {node: level or 1 for node, level in levels.items()}
     return levels
 
 
@@ -155,7 +158,7 @@ def _kind(node: fx.Node, traced: Trace) -> Kind | None:
         if isinstance(layer, STATEFUL):
             return "chip"
         if isinstance(layer, nn.MaxPool2d):
-            return None if _is_spiking(node.all_input_nodes[0], traced) else "host"
+            return None if _is_binary(node.all_input_nodes[0], traced) else "host"
         return "host" if isinstance(layer, HOST_LAYERS) else None
     if node.op not in ("call_function", "call_method"):
         return None
@@ -171,6 +174,12 @@ def _kind(node: fx.Node, traced: Trace) -> Kind | None:
 
 def _is_spiking(node: fx.Node, traced: Trace) -> bool:
     return node.op == "call_module" and isinstance(traced.module.get_submodule(str(node.target)), STATEFUL)
+
+
+def _is_binary(node: fx.Node, traced: Trace) -> bool:
+    """Return whether a call gives spikes of 0 and 1, not graded ones."""
+    layer: Any = traced.module.get_submodule(str(node.target)) if _is_spiking(node, traced) else None
+    return layer is not None and bool((layer.graded_spikes_factor == 1).all())
 
 
 def _flattens(before: Shape | None, after: Shape | None) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError
-from spikeport.export.convert.builder import Builder, Rewrite, Signal, Tap
+from spikeport.export.convert.builder import UNUSED, Builder, Rewrite, Signal, Tap
 from spikeport.export.convert.catalogue import converters, functions
 from spikeport.export.convert.functions import Call, target_name
 from spikeport.export.convert.joining import Joined, concatenate, feed_joined, merge
@@ -75,6 +75,7 @@ def convert(
     builder.prune()
     _require_neurons(builder, model)
     builder.rewrites += [Rewrite(name, STATE_CARRIED) for name in traced.carried.loops]
+    builder.rewrites += [Rewrite(name, UNUSED) for name in traced.dropped]
     return Conversion(builder.graph(), traced, builder.taps, outputs, tuple(builder.rewrites))
 
 

@@ -16,6 +16,8 @@ from spikeport.export.shapes import Shape
 
 Array = NDArray[np.float64]
 
+UNUSED = "no output depends on it: removed"
+
 
 @dataclass(frozen=True)
 class Signal:
@@ -116,7 +118,7 @@ class Builder:
         for name in [n for n, node in self.nodes.items() if n not in used and not isinstance(node, nir.Input)]:
             del self.nodes[name]
             self.taps.pop(name, None)
-            self.rewrites.append(Rewrite(name, "no output depends on it: removed"))
+            self.rewrites.append(Rewrite(name, UNUSED))
         self.edges = [edge for edge in self.edges if edge[0] in self.nodes and edge[1] in self.nodes]
         self.registers &= set(self.edges)
 

@@ -19,6 +19,7 @@ from spikeport.export.convert.states import Carried, carry_states
 from spikeport.export.shapes import Shape
 
 STATEFUL = (snntorch.SpikingNeuron,)
+IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "setitem")
 
 
 class StepTracer(fx.Tracer):
@@ -39,6 +40,7 @@ class Trace:
         shapes: the shape of every traced value (of a tuple, of its first), without batch; `None` for no tensor.
         original: another private copy, not traced: what the model's own forward does.
         carried: the states that the model's own loop carries by hand.
+        dropped: the calls that no output depends on, which are left out.
     """
 
     module: fx.GraphModule
@@ -46,6 +48,7 @@ class Trace:
     shapes: Mapping[str, Shape | None]
     original: nn.Module
     carried: Carried
+    dropped: tuple[str, ...] = ()
 
 
 def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[str, ...] | None = None) -> Trace:
@@ -72,6 +75,7 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
             "Export one time step: move the loop over time, and any control flow on values, out of forward",
         ) from error
     carried = carry_states(graph, private)
+    dropped = _drop_dead_calls(graph, private)
     module = fx.GraphModule(tracer.root, graph)
     arguments = tuple(name for name in carried.arguments if name not in carried.loops)
     names = input_names or arguments
@@ -89,7 +93,27 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
             "Give the sample as [T, B, *shape] with the shape that one step of forward takes, or mend the model",
         ) from error
     forget(module)
-    return Trace(module, names, probe.shapes, private_copy(model), carried)
+    return Trace(module, names, probe.shapes, private_copy(model), carried, dropped)
+
+
+def _drop_dead_calls(graph: fx.Graph, root: nn.Module) -> tuple[str, ...]:
+    """Drop the calls that no output depends on; return their names.
+
+    What changes a value in place, or a state that another call reads, stays, so that its converter may refuse it.
+    """
+    targets = [str(node.target) for node in graph.nodes if node.op == "call_module"]
+    shared = {t for t in targets if targets.count(t) > 1 and isinstance(root.get_submodule(t), STATEFUL)}
+
+    def must_stay(node: fx.Node) -> bool:
+        if node.op == "call_module":
+            return node.target in shared
+        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+        return node.op in ("placeholder", "output") or name.endswith("_") or name in IN_PLACE_OPERATORS
+
+    before = [node.name for node in graph.nodes]
+    graph.eliminate_dead_code(must_stay)
+    left = {node.name for node in graph.nodes}
+    return tuple(name for name in before if name not in left)
 
 
 def private_copy(model: nn.Module) -> nn.Module:
