@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -20,6 +17,7 @@ from spikeport.errors import ArtefactError, SpikeportError, UsageError
 from spikeport.files import new_file, new_folder, refuse_existing
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
+from spikeport.provenance import git_hash, machine, version
 from spikeport.train.loop import Trainee, checkpoint_path, fit, resolve_device
 from spikeport.train.recipe import Recipe, parse_recipe, read_yaml, to_yaml
 from spikeport.train.samples import build_network, open_dataset
@@ -133,26 +131,9 @@ def _save_weights(out: Path, weights: Mapping[str, Tensor]) -> None:
 def _environment(recipe: Recipe, device: str) -> dict[str, object]:
     return {
         "spikeport": spikeport.__version__,
-        "git": _git_hash(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "git": git_hash(),
+        **machine(),
+        "versions": {name: version(name) for name in _PACKAGES},
         "device": torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads",
         "seed": recipe.seed,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git_hash() -> str | None:
-    """Return the commit of the source tree that this runs from, or None outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
