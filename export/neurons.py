@@ -24,17 +24,11 @@ def _full(value: object, shape: Shape) -> Array:
     return np.broadcast_to(np.asarray(value, dtype=np.float64), shape)
 
 
-class Membrane:
-    """`v += a (v_leak - v + r I)` with `a = dt/tau`; a spiking node then resets `v = v_reset` where it fires.
+class Cell:
+    """A membrane v that starts each sample at 0 and is set to `v_reset` where the node spikes."""
 
-    `LI` and `LIF`. For `LI` the threshold is infinite and v is the output.
-    """
-
-    def __init__(self, node: nir.LI | nir.LIF, shape: Shape, dt_s: float) -> None:
+    def __init__(self, node: nir.NIRNode, shape: Shape) -> None:
         self.shape = shape
-        self.a = dt_s / _full(node.tau if hasattr(node, "tau") else node.tau_mem, shape)
-        self.r = _full(node.r, shape)
-        self.v_leak = _full(node.v_leak, shape)
         self.v_threshold = _threshold(node, shape)
         self.v_reset = _full(getattr(node, "v_reset", 0.0), shape)
         self.reset(1)
@@ -43,14 +37,27 @@ class Membrane:
         """Start a sample: v = 0."""
         self.v = np.zeros((batch, *self.shape))
 
+    def fire(self, spikes_BN: Spikes) -> None:
+        """Reset the membrane where it spiked."""
+        self.v = np.where(spikes_BN, self.v_reset, self.v)
+
+
+class Membrane(Cell):
+    """`v += a (v_leak - v + r I)` with `a = dt/tau`; a spiking node then resets `v = v_reset` where it fires.
+
+    `LI` and `LIF`. For `LI` the threshold is infinite and v is the output.
+    """
+
+    def __init__(self, node: nir.LI | nir.LIF, shape: Shape, dt_s: float) -> None:
+        super().__init__(node, shape)
+        self.a = dt_s / _full(node.tau if hasattr(node, "tau") else node.tau_mem, shape)
+        self.r = _full(node.r, shape)
+        self.v_leak = _full(node.v_leak, shape)
+
     def integrate(self, x_BN: Array) -> Array:
         """Take one step and return v, before any spike."""
         self.v = self.v + self.a * (self.v_leak - self.v + self.r * x_BN)
         return self.v
-
-    def fire(self, spikes_BN: Spikes) -> None:
-        """Reset the membrane where it spiked."""
-        self.v = np.where(spikes_BN, self.v_reset, self.v)
 
 
 class CubaMembrane(Membrane):
@@ -75,31 +82,17 @@ class CubaMembrane(Membrane):
         return super().integrate(self.i)
 
 
-class Integrator:
-    """`v += g I`, without leak: `I` and `IF`.
-
-    g is `if_gain`'s.
-    """
+class Integrator(Cell):
+    """`v += g I`, without leak: `I` and `IF`. g is `if_gain`'s."""
 
     def __init__(self, node: nir.I | nir.IF, shape: Shape, gain: Array) -> None:
-        self.shape = shape
+        super().__init__(node, shape)
         self.gain = _full(gain, shape)
-        self.v_threshold = _threshold(node, shape)
-        self.v_reset = _full(getattr(node, "v_reset", 0.0), shape)
-        self.reset(1)
-
-    def reset(self, batch: int) -> None:
-        """Start a sample: v = 0."""
-        self.v = np.zeros((batch, *self.shape))
 
     def integrate(self, x_BN: Array) -> Array:
         """Take one step and return v, before any spike."""
         self.v = self.v + self.gain * x_BN
         return self.v
-
-    def fire(self, spikes_BN: Spikes) -> None:
-        """Reset the membrane where it spiked."""
-        self.v = np.where(spikes_BN, self.v_reset, self.v)
 
 
 class Comparator:

@@ -15,7 +15,17 @@ import nir
 import numpy as np
 
 from spikeport.export.interpreter import Interpreter, sum_all
-from spikeport.export.neurons import Array, Comparator, CubaMembrane, DelayLine, Integrator, Membrane, Neuron, Spikes
+from spikeport.export.neurons import (
+    Array,
+    Cell,
+    Comparator,
+    CubaMembrane,
+    DelayLine,
+    Integrator,
+    Membrane,
+    Neuron,
+    Spikes,
+)
 
 # Roundings in one membrane update, however it is arranged: a, r and v_leak themselves, 1 - a, the folding of
 # a r into the weights (2), the products (3) and the sums (3).
@@ -150,17 +160,33 @@ class ErrorBounds:
         return sum_all(values), sum_all(errors) + gamma(len(values) - 1, self.u) * sizes
 
 
-class MembraneBound:
-    """The bound on the membrane of `LI`, `LIF`: `e_v <- |1 - a| e_v + a r e_x + 12 u (terms)`."""
+class CellBound:
+    """The bound e_v on a membrane."""
 
-    def __init__(self, cell: Membrane, u: float) -> None:
+    cell: Cell
+
+    def __init__(self, cell: Cell, u: float) -> None:
         self.cell = cell
         self.u = u
+        # The comparison sees the threshold rounded; a value node has an infinite one.
+        finite = np.isfinite(cell.v_threshold)
+        self.theta_error = u * np.where(finite, np.abs(cell.v_threshold), 0.0)
 
     def reset(self, batch: int) -> None:
         """Start a sample without error."""
         self.e_v = np.zeros((batch, *self.cell.shape))
         self.v = np.zeros((batch, *self.cell.shape))
+
+    def fire(self, spikes_BN: Spikes) -> None:
+        """A reset leaves only the rounding of v_reset."""
+        self.e_v = np.where(spikes_BN, self.u * np.abs(self.cell.v_reset), self.e_v)
+        self.v = np.where(spikes_BN, self.cell.v_reset, self.v)
+
+
+class MembraneBound(CellBound):
+    """The bound on the membrane of `LI`, `LIF`: `e_v <- |1 - a| e_v + a r e_x + 12 u (terms)`."""
+
+    cell: Membrane
 
     def advance(self, x_BN: Array, e_BN: Array) -> Array:
         """Take one step with the current x and its bound, after the cell itself has."""
@@ -169,12 +195,7 @@ class MembraneBound:
         size = np.abs(self.v) * (1 + cell.a) + cell.a * np.abs(cell.v_leak) + drive * np.abs(x_BN)
         self.e_v = np.abs(1 - cell.a) * self.e_v + drive * e_BN + UPDATE_ROUNDINGS * self.u * size
         self.v = cell.v
-        return self.e_v + self.u * np.where(np.isfinite(cell.v_threshold), np.abs(cell.v_threshold), 0.0)
-
-    def fire(self, spikes_BN: Spikes) -> None:
-        """A reset leaves only the rounding of v_reset."""
-        self.e_v = np.where(spikes_BN, self.u * np.abs(self.cell.v_reset), self.e_v)
-        self.v = np.where(spikes_BN, self.cell.v_reset, self.v)
+        return self.e_v + self.theta_error
 
 
 class CubaBound(MembraneBound):
@@ -197,17 +218,10 @@ class CubaBound(MembraneBound):
         return super().advance(self.i, self.e_i)
 
 
-class IntegratorBound:
+class IntegratorBound(CellBound):
     """The bound on `I` and `IF`: `e_v <- e_v + g e_x + 12 u (|v| + g |x|)`."""
 
-    def __init__(self, cell: Integrator, u: float) -> None:
-        self.cell = cell
-        self.u = u
-
-    def reset(self, batch: int) -> None:
-        """Start a sample without error."""
-        self.e_v = np.zeros((batch, *self.cell.shape))
-        self.v = np.zeros((batch, *self.cell.shape))
+    cell: Integrator
 
     def advance(self, x_BN: Array, e_BN: Array) -> Array:
         """Take one step, after the cell itself has."""
@@ -215,12 +229,7 @@ class IntegratorBound:
         size = np.abs(self.v) + drive * np.abs(x_BN)
         self.e_v = self.e_v + drive * e_BN + UPDATE_ROUNDINGS * self.u * size
         self.v = self.cell.v
-        return self.e_v + self.u * np.where(np.isfinite(self.cell.v_threshold), np.abs(self.cell.v_threshold), 0.0)
-
-    def fire(self, spikes_BN: Spikes) -> None:
-        """A reset leaves only the rounding of v_reset."""
-        self.e_v = np.where(spikes_BN, self.u * np.abs(self.cell.v_reset), self.e_v)
-        self.v = np.where(spikes_BN, self.cell.v_reset, self.v)
+        return self.e_v + self.theta_error
 
 
 class ComparatorBound:
