@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array
 
-from spikeport.deploy.linear import LINEAR, matrix, synapses
+from spikeport.deploy.linear import matrix, synapses
 from spikeport.errors import UnfaithfulError
+from spikeport.export.checks import OPERATORS
 from spikeport.export.graph import NEURONS, ChipGraph, delay_steps
 
 Array = NDArray[np.float64]
@@ -111,7 +112,7 @@ class _Composer:
         below = self.arriving(name)
         if isinstance(node, nir.Delay):
             return self._delayed(name, node, below)
-        if not isinstance(node, LINEAR):
+        if not isinstance(node, OPERATORS):
             return below
         shape_in = self.graph.shapes[self.graph.predecessors[name][0]]
         if (count := synapses(node, shape)) > MAX_SYNAPSES:

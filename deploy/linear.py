@@ -17,17 +17,6 @@ from spikeport.export.shapes import Pads, Shape, conv_geometry, pair
 
 Array = NDArray[np.float64]
 
-LINEAR = (
-    nir.Affine,
-    nir.Linear,
-    nir.Scale,
-    nir.Conv1d,
-    nir.Conv2d,
-    nir.SumPool2d,
-    nir.AvgPool2d,
-    nir.Flatten,
-)
-
 
 def synapses(node: nir.NIRNode, shape_out: Shape) -> int:
     """Return an upper bound of the synapses that unrolling `node` makes."""

@@ -7,9 +7,7 @@ import numpy as np
 
 from spikeport.errors import UnfaithfulError
 
-KNOWN = (
-    nir.Input,
-    nir.Output,
+OPERATORS = (
     nir.Affine,
     nir.Linear,
     nir.Scale,
@@ -18,17 +16,11 @@ KNOWN = (
     nir.SumPool2d,
     nir.AvgPool2d,
     nir.Flatten,
-    nir.Delay,
-    nir.Threshold,
-    nir.I,
-    nir.IF,
-    nir.LI,
-    nir.LIF,
-    nir.CubaLI,
-    nir.CubaLIF,
 )
+NEURONS = (nir.Threshold, nir.I, nir.IF, nir.LI, nir.LIF, nir.CubaLI, nir.CubaLIF)
+KNOWN = (nir.Input, nir.Output, *OPERATORS, nir.Delay, *NEURONS)
 
-ELEMENTWISE = (nir.Scale, nir.Delay, nir.Threshold, nir.I, nir.IF, nir.LI, nir.LIF, nir.CubaLI, nir.CubaLIF)
+ELEMENTWISE = (nir.Scale, nir.Delay, *NEURONS)
 
 
 def check_node(name: str, node: nir.NIRNode, dt_s: float) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,14 +34,6 @@ from spikeport.export.verify import check_trace, record_model, verify
 from spikeport.files import sha256
 
 CORE, READOUT, SPIKES, LOGITS = "core", "readout", "spikes", "logits"
-
-
-class Draft(Protocol):
-    """A stage that can be verified and written."""
-
-    def write(self, folder: Path, index: int) -> ChipSpec | HostSpec:
-        """Write the stage's file and return its entry in the manifest."""
-        ...
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import prod
 from typing import Literal
 
 import nir
@@ -154,8 +153,3 @@ def full(value: object, shape: Shape, name: str) -> Array:
         raise UnfaithfulError(
             f"'{name}'", f"a parameter of shape {array.shape} does not fit {shape}", "Give one value, or one an element"
         ) from None
-
-
-def elements(shape: Shape) -> int:
-    """Return the number of elements."""
-    return prod(shape)

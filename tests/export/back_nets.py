@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import nir
 import numpy as np
 from export_nets import DT, graph, lif, sink, source
 
 from spikeport.export.graph import ChipGraph
-
-SINABS = Path("/work/shared/nir/cnn_sinabs.nir")
 
 
 def rng(*seed: int) -> np.random.Generator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import nir
 import numpy as np
@@ -20,6 +21,8 @@ from spikeport.export.interpreter import run
 from spikeport.export.verify import record_model, verify
 
 DT = 1e-3
+# A real graph that this project did not write; it lies beside the checkout where it is at hand.
+SINABS = Path(__file__).resolve().parents[3] / "shared" / "nir" / "cnn_sinabs.nir"
 
 
 def source(*shape: int) -> nir.Input:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import snntorch as snn
 import torch
-from back_nets import SINABS, cuba_li, loop_of, looped, random_graph, rng, weight
-from export_nets import DT, chain, converted, graph, leaky, li, lif, samples, sink, source, spikes_like
+from back_nets import cuba_li, loop_of, looped, random_graph, rng, weight
+from export_nets import DT, SINABS, chain, converted, graph, leaky, li, lif, samples, sink, source, spikes_like
 from snntorch import utils
 from torch import Tensor, nn
 

@@ -10,15 +10,13 @@ import h5py
 import nir
 import numpy as np
 import pytest
-from export_nets import DT, chain, graph, li, lif, sink, source
+from export_nets import DT, SINABS, chain, graph, li, lif, sink, source
 
 from spikeport.errors import ArtefactError, SpikeportError, UnfaithfulError, UsageError
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import run
 from spikeport.export.nir_file import read_nir, write_nir
 from spikeport.export.stages import network_of_nir
-
-SINABS = Path("/work/shared/nir/cnn_sinabs.nir")
 
 
 def every_primitive() -> ChipGraph:

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from back_nets import SINABS, cuba_li, looped, random_graph, weight
-from export_nets import DT, chain, graph, li, lif, sink, source
+from back_nets import cuba_li, looped, random_graph, weight
+from export_nets import DT, SINABS, chain, graph, li, lif, sink, source
 
 from spikeport.errors import ArtefactError, UnfaithfulError, UsageError
 from spikeport.export.audit import audit

@@ -17,7 +17,6 @@ from spikeport.errors import SpikeportError
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import run
 
-pytest.importorskip("nirtorch", reason="snnTorch's exporter needs it")
 pytestmark = pytest.mark.filterwarnings("ignore")
 X = spikes_like((8,), steps=60)
 
