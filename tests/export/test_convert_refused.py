@@ -1,0 +1,140 @@
+"""Forwards, weights and samples that are refused, each by name."""
+
+from __future__ import annotations
+
+import pytest
+import snntorch as snn
+import torch
+import torch.nn.functional as F
+from convert_nets import Net, X, dense
+from export_nets import DT, converted, exported, leaky, samples, spikes_like
+from torch import nn
+from torch.nn.utils import parametrizations, prune
+
+from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.export.convert import convert
+from spikeport.export.verify import verify
+
+
+def own_state(s, x):
+    s.previous = s.l1(s.a(x) + 0.5 * s.previous)
+    return s.previous
+
+
+def own_tensor_state(s, x):
+    s.previous = s.l1(s.a(x) + (torch.zeros(8) if isinstance(s.previous, float) else s.previous))
+    return s.previous
+
+
+def resets_itself(s, x):
+    s.l1.reset_mem()
+    return s.l1(s.a(x))
+
+
+def in_place(s, x):
+    h = s.a(x)
+    h.add_(x)
+    return s.l1(h)
+
+
+def shared_neuron(s, x):
+    return s.l1(s.b(s.l1(s.a(x))))
+
+
+def loop_of_known_length(s, x):
+    for _ in range(5):
+        out = s.l1(s.a(x))
+    return out
+
+
+REFUSED = {
+    "state of its own": (own_state, "state of its own"),
+    "tensor state of its own": (own_tensor_state, "constant"),
+    "resets itself": (resets_itself, "resets one"),
+    "random factor": (lambda s, x: s.l1(s.a(x) * torch.rand(8)), "random"),
+    "in place on a shared value": (in_place, "in place"),
+    "shared neuron": (shared_neuron, "2 times"),
+    "loop of known length": (loop_of_known_length, "loop over time"),
+    "loop over x": (lambda s, x: [s.l1(s.a(x[t])) for t in range(3)][-1], "one time step"),
+    "loop over its size": (lambda s, x: [s.l1(s.a(x)) for _ in range(x.size(0))][-1], "one time step"),
+    "control flow": (lambda s, x: s.l1(s.a(x)) if x.sum() > 0 else s.l1(s.b(x)), "one time step"),
+    "constant sum": (lambda s, x: s.l1(s.a(x) + torch.ones(8)), "constant"),
+    "constant input": (lambda s, x: s.l1(s.a(x) + s.b(torch.ones(1, 8))), "constant"),
+    "plus 1": (lambda s, x: s.l1(s.a(x) + 1), "constant"),
+    "product": (lambda s, x: s.l1(s.a(x) * s.b(x)), "two signals"),
+    "add with alpha": (lambda s, x: s.l1(torch.add(s.a(x), s.b(x), alpha=2)), "alpha"),
+    "a factor with a batch": (lambda s, x: s.l1(s.a(x) * torch.ones(3, 8)), "batch"),
+    "F.dropout left on": (lambda s, x: s.l1(F.dropout(s.a(x))), "on in evaluation"),
+    "no neuron": (lambda s, x: s.a(x), "no spiking neuron"),
+    "a dict": (lambda s, x: {"y": s.l1(s.a(x))}, "tensor"),
+    "no output": (lambda s, x: (s.l1(s.a(x)), None)[1], "tensor"),
+}
+
+
+@pytest.mark.parametrize(("forward", "match"), REFUSED.values(), ids=REFUSED.keys())
+def test_forwards_that_are_refused(forward, match):
+    net = Net(forward).eval()
+    with pytest.raises(UnfaithfulError, match=match):
+        verify(converted(net, X), samples(net, X))
+
+
+class ByHand(nn.Module):
+    """snnTorch's documented style."""
+
+    def __init__(self, window: bool):
+        super().__init__()
+        self.fc, self.lif, self.window = nn.Linear(8, 4), snn.Leaky(beta=0.9), window
+
+    def forward(self, x):
+        mem = self.lif.reset_mem()
+        for _ in range(3 if self.window else 1):
+            spk, mem = self.lif(self.fc(x), mem)
+        return spk
+
+
+@pytest.mark.parametrize("window", [True, False])
+def test_state_passed_by_hand_is_refused_with_advice(window):
+    with pytest.raises(UnfaithfulError, match="init_hidden=True"):
+        converted(ByHand(window), X)
+
+
+def test_what_torch_does_to_layers_from_outside():
+    pruned = dense(leaky())
+    prune.random_unstructured(pruned[0], "weight", 0.5)
+    conversion, _ = exported(pruned, X)
+    assert (conversion.graph.nodes["_0"].weight == 0).sum() == 32
+    with pytest.raises(UnfaithfulError, match="ParametrizedLinear"):
+        converted(nn.Sequential(parametrizations.weight_norm(nn.Linear(8, 8)), leaky()), X)
+    hooked = dense(leaky())
+    hooked[0].register_forward_hook(lambda module, args, out: out * 2)
+    with pytest.raises(UnfaithfulError):
+        verify(converted(hooked, X), samples(hooked, X))
+    doubled = type("MyLinear", (nn.Linear,), {"forward": lambda self, x: 2 * F.linear(x, self.weight)})
+    with pytest.raises(UnfaithfulError, match="linear"):
+        converted(nn.Sequential(doubled(8, 8), leaky()), X)
+    with pytest.raises(UnfaithfulError, match="MyLeaky"):
+        converted(dense(type("MyLeaky", (snn.Leaky,), {})(beta=0.5, init_hidden=True)), X)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused(dtype):
+    with pytest.raises(UnfaithfulError, match=r"model\.float"):
+        converted(dense(leaky()).to(dtype), X.to(dtype))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value):
+    net = dense(leaky())
+    net[0].weight.data[3, 2] = value
+    with pytest.raises(UnfaithfulError, match=r"0\.weight"):
+        converted(net, X)
+    for field in ("beta", "threshold"):
+        with pytest.raises(UnfaithfulError, match=field):
+            converted(dense(leaky(**{"beta": 0.5, field: value})), X)
+
+
+def test_samples_of_the_wrong_shape_are_named():
+    with pytest.raises(UsageError, match=r"\(3, 7\)"):
+        converted(dense(leaky()), spikes_like((7,)))
+    with pytest.raises(UsageError, match="Give one tensor for each"):
+        convert(dense(leaky()), {"image": X[0]}, DT)
