@@ -18,10 +18,10 @@ from spikeport.train.datasets.av_digits import (
     resampled,
     shapes,
     shifted,
-    split_rows,
     with_context,
 )
 from spikeport.train.datasets.sources import Clips, mnist_5k, spoken_digits
+from spikeport.train.datasets.splitting import split_rows
 from spikeport.train.seeds import derived, rng
 
 PLAIN = AvDigitsData(frames=8, context=(0,), shift=0, crop=0.0)

@@ -11,3 +11,4 @@ if TYPE_CHECKING:
 
 DATASETS: Registry[DatasetKind] = Registry("dataset")
 DATASETS.register("av-digits", "spikeport.train.datasets.av_digits:KIND")
+DATASETS.register("nmnist", "spikeport.train.datasets.nmnist:KIND")

@@ -18,12 +18,11 @@ from pydantic import Field
 
 from spikeport.train.datasets.base import DataParams, DatasetKind, Part, Split
 from spikeport.train.datasets.sources import Clips, mnist_5k, spoken_digits
+from spikeport.train.datasets.splitting import Rows, split_rows
 from spikeport.train.seeds import rng
 
-Rows = NDArray[np.int64]
 CLASSES = 10
 COEFFICIENTS = 13
-_PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 class AvDigitsData(DataParams):
@@ -99,18 +98,6 @@ class AvDigits:
             rounds = [draw.permutation(pool) for _ in range(-(-len(of_class) // len(pool)))]
             clip_N[of_class] = np.concatenate(rounds)[: len(of_class)]
         return image_N, clip_N
-
-
-def split_rows(labels_N: Rows, val_share: float, draw: np.random.Generator) -> dict[Part, Rows]:
-    """Return disjoint rows of each part: a fifth of each class is "test", `val_share` of the rest "val"."""
-    parts: dict[Part, list[Rows]] = {part: [] for part in _PARTS}
-    for label in np.unique(labels_N):
-        rows = draw.permutation(np.flatnonzero(labels_N == label))
-        test = len(rows) // 5
-        val = test + max(1, round((len(rows) - test) * val_share))
-        for part, some in zip(("test", "val", "train"), np.split(rows, [test, val]), strict=True):
-            parts[part].append(some)  # type: ignore[index]
-    return {part: np.concatenate(rows) for part, rows in parts.items()}
 
 
 def resampled(clips: Clips, rows: Rows, frames: int, cut_N2: NDArray[np.float64] | None = None) -> NDArray[np.float32]:

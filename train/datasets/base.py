@@ -24,17 +24,21 @@ class DataParams(BaseModel):
 
 @dataclass(frozen=True)
 class Split:
-    """Samples before encoding: `inputs[name]` is [N, *shape] float32, `labels` [N] int64."""
+    """Samples before encoding: `inputs[name]` is [N, *shape] float32, `labels` [N] int64.
+
+    `skipped` says how many unreadable samples were left out.
+    """
 
     inputs: Mapping[str, NDArray[np.float32]]
     labels: NDArray[np.int64]
+    skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: slice | NDArray[np.int64]) -> Split:
         """Return the samples at `rows`."""
-        return Split({name: x[rows] for name, x in self.inputs.items()}, self.labels[rows])
+        return Split({name: x[rows] for name, x in self.inputs.items()}, self.labels[rows], self.skipped)
 
 
 class Dataset(Protocol):
