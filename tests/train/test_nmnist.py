@@ -102,7 +102,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match=r"gone\.bin: it cannot be read"):
         read_events(tmp_path / "gone.bin")
     write_folder(tmp_path / "few", per_digit=2)
-    with pytest.raises(ArtefactError, match="no recording is left of 0"):
+    with pytest.raises(ArtefactError, match="none of the 0 recordings"):
         opened(tmp_path / "few").split("test")
 
 

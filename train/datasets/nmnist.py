@@ -8,7 +8,7 @@ Shape suffixes: N samples, T time bins, P polarities, H and W pixels, E events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -93,7 +93,11 @@ class NMnist:
 
     def split(self, part: Part, epoch: int = 0) -> Split:
         """Return one part; every epoch sees the same recordings."""
-        return read_split(self.parts[part], self._params)
+        split = read_split(self.parts[part], self._params)
+        if not len(split):
+            reason = f"none of the {len(self.parts[part].paths)} recordings of part '{part}' is left"
+            raise ArtefactError(str(self._params.folder), reason, "Repair the files, or take more of each digit")
+        return split
 
 
 def recordings(folder: Path, per_class: int | None = None) -> Recordings:
@@ -117,7 +121,7 @@ def recordings(folder: Path, per_class: int | None = None) -> Recordings:
 
 
 def read_split(chosen: Recordings, params: NMnistData) -> Split:
-    """Read and bin recordings.
+    """Read and bin recordings; none may be left.
 
     Raises:
         ArtefactError: one is unreadable, and the parameters do not say to skip it.
@@ -133,11 +137,8 @@ def read_split(chosen: Recordings, params: NMnistData) -> Split:
                 raise
             continue
         labels.append(label)
-    if not labels:
-        reason = f"no recording is left of {len(chosen.paths)} in this part"
-        raise ArtefactError(str(params.folder), reason, "Repair the files, or take more of each digit")
-    skipped = len(chosen.paths) - len(labels)
-    return Split({"events": _stacked(binned_N)}, np.array(labels, np.int64), skipped)
+    events = np.array(binned_N, np.float32).reshape(len(labels), *shapes(params)["events"])
+    return Split({"events": events}, np.array(labels, np.int64), len(chosen.paths) - len(labels))
 
 
 def read_events(path: Path) -> Events:
@@ -180,10 +181,6 @@ def binned(events: Events, params: NMnistData) -> NDArray[np.uint16]:
 def shapes(params: NMnistData) -> dict[str, tuple[int, ...]]:
     """Return the raw shape of one sample."""
     return {"events": (params.steps, 2, PIXELS, PIXELS)}
-
-
-def _stacked(binned_N: Sequence[NDArray[np.uint16]]) -> NDArray[np.float32]:
-    return np.stack(binned_N, dtype=np.float32, casting="unsafe")
 
 
 def _check_size(count: int, params: NMnistData) -> None:
