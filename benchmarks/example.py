@@ -36,7 +36,9 @@ def _pictures(samples: Samples) -> tuple[blocks.Heatmap, ...]:
 
 
 def _picture(name: str, x: NDArray[np.generic]) -> blocks.Heatmap:
-    """A still is shown as it is; a sequence [frames, features] with time along x."""
+    """A still is shown as it is, a film summed over time; a sequence [frames, features] with time along x."""
+    if x.ndim == 4:
+        x = x.sum(axis=0)
     if x.ndim == 3:
         values, labels = x.sum(axis=0), ("x", "y")
     elif x.ndim == 2:
@@ -52,7 +54,7 @@ def _picture(name: str, x: NDArray[np.generic]) -> blocks.Heatmap:
 def _rasters(subject: Subject, scored: Scored) -> list[blocks.Raster]:
     assert scored.run is not None
     rasters = []
-    for stage in subject.bundle.network.chips:
+    for stage in subject.staged.chips:
         recording = scored.run.recordings[stage.name]
         shown = [(name, scored.run.chip_inputs[stage.name][name]) for name in stage.graph.inputs]
         shown += [(name, recording.aligned(name)) for name in stage.graph.spiking]

@@ -103,7 +103,7 @@ def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -
     assert network is not None
     inputs = {name: torch.as_tensor(samples.encoded[name], dtype=torch.float32) for name in network.input_names}
     first = {n: x[0, :1] for n, x in inputs.items()}
-    conversion = convert(network.core, first, subject.bundle.network.dt_s, network.input_names)
+    conversion = convert(network.core, first, subject.staged.dt_s, network.input_names)
     start = time.perf_counter()
     recording = record_model(conversion, inputs)
     seconds = time.perf_counter() - start
@@ -118,7 +118,7 @@ def backend_row(
     name: str, backend: Backend, subject: Subject, samples: Samples, models: Sequence[EnergyModel]
 ) -> Scored:
     """Run `subject` on a backend; whatever goes wrong becomes the row's status and reason."""
-    network = subject.bundle.network
+    network = subject.staged
     calibration = {n: x[:, :CALIBRATION_SAMPLES] for n, x in samples.encoded.items()}
     try:
         programs = lower_network(network, backend, calibration)
@@ -145,10 +145,10 @@ def _finish(
     answers_N: NDArray[np.int64],
     models: Sequence[EnergyModel],
 ) -> Scored:
-    network = subject.bundle.network
+    network = subject.staged
     agreements = audit_run(network, run)
     chip = {s.name: count_stage(s.graph, run.chip_inputs[s.name], run.recordings[s.name]) for s in network.chips}
-    counts = NetworkCounts(chip, subject.host_layers)
+    counts = NetworkCounts(chip, subject.host_layers(samples.timesteps))
     quantised = any(recording.unit_roundoff is None for recording in run.recordings.values())
     status, reason = _verdict(agreements, quantised)
     row = Row(
@@ -162,7 +162,7 @@ def _finish(
         counts=snn_block(counts),
         energy=energy_rows(counts, models),
         measured=None,
-        timing=_timing(run.seconds, len(answers_N), subject.timesteps),
+        timing=_timing(run.seconds, len(answers_N), samples.timesteps),
         missing={"measured": NOT_MEASURED},
     )
     return Scored(row, answers_N, counts, run, quantised)
@@ -205,12 +205,12 @@ def _about(subject: Subject, samples: Samples, name: str, kind: str, seed: int |
         "name": name,
         "kind": kind,
         "model": recipe.model.name if recipe else subject.name,
-        "bundle": None if kind == "ann" else subject.bundle.sha256,
+        "bundle": None if kind == "ann" else subject.sha256,
         "seed": seed,
         "dataset": samples.about,
-        "condition": {**noise, "T": subject.timesteps},
-        "dt_s": subject.bundle.network.dt_s,
-        "timesteps": subject.timesteps,
+        "condition": {**noise, "T": samples.timesteps},
+        "dt_s": subject.staged.dt_s,
+        "timesteps": samples.timesteps,
     }
 
 

@@ -20,7 +20,7 @@ from spikeport.benchmarks.results import Results
 from spikeport.benchmarks.rows import Scored, ann_row, backend_row, snn_row
 from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
 from spikeport.benchmarks.statistics import paired_difference
-from spikeport.benchmarks.subject import Subject, open_subject
+from spikeport.benchmarks.subject import NirReading, Subject, open_subject
 from spikeport.deploy import backends
 from spikeport.provenance import git_hash, machine, versions
 from spikeport.train.run import load_run
@@ -33,12 +33,13 @@ class Request:
     """What to measure.
 
     Attributes:
-        networks: runs and bundles.
-        backend_names: on which backends; a bundle alone runs at least on the reference.
+        networks: runs, bundles and bare NIR files.
+        backend_names: on which backends; a bundle or file alone runs at least on the reference.
         ann: the run of the ANN twin.
         data: which samples.
         reproduce: commands that the report shows.
         bundle: the bundle of the one run in `networks`, exported before; by default it is exported anew.
+        reading: what bare NIR files leave open.
     """
 
     networks: Sequence[Path]
@@ -47,6 +48,7 @@ class Request:
     data: DataRequest = field(default_factory=DataRequest)
     reproduce: Sequence[str] = ()
     bundle: Path | None = None
+    reading: NirReading = field(default_factory=NirReading)
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,13 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
     comparisons: list[blocks.EnergyComparison] = []
     differences: list[blocks.Difference] = []
     shown: blocks.Example | None = None
+    titles: list[str] = []
     models = load_all()
     with tempfile.TemporaryDirectory(prefix="spikeport-") as scratch:
         for path in request.networks:
             progress(f"opening {path}")
-            subject = open_subject(path, Path(scratch), request.bundle)
+            subject = open_subject(path, Path(scratch), request.bundle, request.reading)
+            titles.append(subject.name)
             samples = load_samples(request.data, subject.recipe, subject.shapes, subject.timesteps, subject.classes)
             rows = _score(request, subject, samples, models, progress)
             comparisons += _energy(rows, models)
@@ -80,7 +84,7 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
         spikeport=spikeport.__version__,
         git=git_hash(),
         environment=machine() | versions(PACKAGES),
-        title=" and ".join(path.resolve().name.removesuffix(".bundle") for path in request.networks),
+        title=" and ".join(titles),
         rows=tuple(s.row for s in scored),
         comparisons=tuple(comparisons),
         differences=tuple(differences),

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.benchmarks import blocks
+from spikeport.benchmarks.named_data import about_dataset, dataset_params, foreign_inputs, named_encoding
 from spikeport.errors import UsageError, did_you_mean
+from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.base import Split
 from spikeport.train.datasets.user_file import load_file
-from spikeport.train.encodings import EncodingSpec
 from spikeport.train.recipe import Recipe
 from spikeport.train.samples import encoded_inputs, open_dataset
 
@@ -30,15 +31,17 @@ class DataRequest:
 
     Attributes:
         data: a dataset's name, the path of an `.npz`, or `None` for the recipe's own test part.
-        encodings: inputs that the file holds raw, as `input` or `input=encoding`.
+        encodings: inputs that the data hold raw, as `input` or `input=encoding`.
         limit: the first so many samples.
         skip_bad: leave unreadable samples out and count them.
+        params: of the dataset named, as `key=value`; over the recipe's.
     """
 
     data: str | None = None
     encodings: Sequence[str] = ()
     limit: int | None = None
     skip_bad: bool = False
+    params: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,18 @@ class Samples:
     raw: Split | None
     labels_N: NDArray[np.int64]
 
+    @property
+    def timesteps(self) -> int:
+        """T."""
+        return len(next(iter(self.encoded.values())))
+
 
 def load_samples(
-    request: DataRequest, recipe: Recipe | None, shapes: Mapping[str, tuple[int, ...]], timesteps: int, classes: int
+    request: DataRequest,
+    recipe: Recipe | None,
+    shapes: Mapping[str, tuple[int, ...]],
+    timesteps: int | None,
+    classes: int,
 ) -> Samples:
     """Return the samples that `request` names, encoded for a network of these input `shapes`.
 
@@ -67,47 +79,67 @@ def load_samples(
         request: what the user asked for.
         recipe: the network's recipe, `None` for a network that spikeport did not train.
         shapes: the shape of each input of the core.
-        timesteps: T.
+        timesteps: T, `None` where the samples decide.
         classes: how many.
 
     Raises:
         UsageError: an unknown dataset, or none named for a network without a recipe.
         ArtefactError: the user's file does not fit; the key and the fix are named.
     """
-    if request.data is not None and (request.data.endswith(".npz") or Path(request.data).exists()):
+    if request.data is not None and (request.data.endswith(".npz") or Path(request.data).is_file()):
+        if request.params:
+            raise UsageError("--data-param", "a file has no parameters", "Use it with --data NAME")
         return _from_file(request, recipe, shapes, timesteps, classes)
-    if recipe is None:
-        raise UsageError("--data", "the network carries no recipe, so its data are not known", "Give --data FILE.npz")
-    if request.data not in (None, recipe.data.name):
-        if request.data in DATASETS:
-            reason = f"the network was trained on '{recipe.data.name}' and its inputs do not fit it"
-            raise UsageError(f"dataset '{request.data}'", reason, "Name the network's own, or give FILE.npz")
-        fix = did_you_mean(str(request.data), DATASETS) + "; or give a FILE.npz"
+    if request.data is None and recipe is None:
+        fix = "Give --data NAME, or --data FILE.npz"
+        raise UsageError("--data", "the network carries no recipe, so its data are not known", fix)
+    if request.data is not None and request.data not in DATASETS:
+        fix = did_you_mean(request.data, DATASETS) + "; or give a FILE.npz"
         raise UsageError(f"dataset '{request.data}'", "there is no such dataset", fix)
+    if recipe is None:
+        return _from_foreign(request, shapes, timesteps, classes)
+    if request.data not in (None, recipe.data.name):
+        reason = f"the network was trained on '{recipe.data.name}' and its inputs do not fit it"
+        raise UsageError(f"dataset '{request.data}'", reason, "Name the network's own, or give FILE.npz")
     if request.encodings:
         raise UsageError("--encoding", "a dataset by name is encoded by the recipe", "Use it with --data FILE.npz")
     return _from_dataset(request, recipe, tuple(shapes))
 
 
 def _from_dataset(request: DataRequest, recipe: Recipe, names: tuple[str, ...]) -> Samples:
-    raw = open_dataset(recipe).split("test")
-    raw = raw.take(slice(request.limit))
+    params = recipe.data.params | dataset_params(recipe.data.name, request.params, request.skip_bad)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"params": params})})
+    raw = open_dataset(recipe).split("test").take(slice(request.limit))
     encoded = encoded_inputs(recipe, raw, names, recipe.data.split_seed)
-    about = blocks.Dataset(
-        name=recipe.data.name, split="test", samples=len(raw), note=DATASETS.get(recipe.data.name).note
-    )
-    return Samples(about, {n: x.numpy() for n, x in encoded.items()}, raw, raw.labels)
+    return Samples(about_dataset(recipe.data.name, raw), {n: x.numpy() for n, x in encoded.items()}, raw, raw.labels)
+
+
+def _from_foreign(
+    request: DataRequest, shapes: Mapping[str, tuple[int, ...]], timesteps: int | None, classes: int
+) -> Samples:
+    """A dataset by name for a network without a recipe: frames as they are, or by `--encoding input=name`."""
+    name = str(request.data)
+    kind = DATASETS.get(name)
+    params = validated(kind.params, dataset_params(name, request.params, request.skip_bad), "--data-param")
+    if kind.classes != classes:
+        reason = f"it has {kind.classes} classes, and the network answers with {classes} numbers"
+        raise UsageError(f"dataset '{name}'", reason, "Name data that fit the network")
+    encodings = dict(named_encoding(text, None) for text in request.encodings)
+    sources = foreign_inputs(name, kind.shapes(params), shapes, timesteps, encodings)
+    raw = kind.open(params, {}, 0, 0).split("test").take(slice(request.limit))
+    encoded = {n: source.encode(raw.inputs[source.name], n).numpy() for n, source in sources.items()}
+    return Samples(about_dataset(name, raw), encoded, None, raw.labels)
 
 
 def _from_file(
     request: DataRequest,
     recipe: Recipe | None,
     shapes: Mapping[str, tuple[int, ...]],
-    timesteps: int,
+    timesteps: int | None,
     classes: int,
 ) -> Samples:
     path = Path(str(request.data))
-    encodings = dict(_encoding(text, recipe) for text in request.encodings)
+    encodings = dict(named_encoding(text, recipe) for text in request.encodings)
     found = load_file(path, shapes, timesteps, classes, encodings, request.skip_bad)
     limit = slice(request.limit)
     labels_N = found.labels_N[limit]
@@ -117,12 +149,3 @@ def _from_file(
     )
     encoded = {n: x[:, limit].numpy() for n, x in found.encoded.items()}
     return Samples(about, encoded, found.raw.take(limit) if found.raw else None, labels_N)
-
-
-def _encoding(text: str, recipe: Recipe | None) -> tuple[str, EncodingSpec]:
-    name, equals, kind = text.partition("=")
-    if equals:
-        return name, EncodingSpec(name=kind)
-    if recipe is None or name not in recipe.encodings:
-        raise UsageError(f"--encoding {text}", "the network's recipe has none for it", f"Write {name}=ENCODING")
-    return name, recipe.encodings[name]

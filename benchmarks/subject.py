@@ -1,9 +1,9 @@
-"""A network under the benchmark: a run or a bundle, opened so that rows can be made of it."""
+"""A network under the benchmark: a run, a bundle or a bare NIR file, opened so that rows can be made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -11,11 +11,22 @@ from spikeport.benchmarks.bundling import bundle_recipe, export_run
 from spikeport.benchmarks.counting.layers import DenseLayer
 from spikeport.errors import ArtefactError
 from spikeport.export.bundle import Bundle, is_bundle
-from spikeport.export.stages import HostStage
+from spikeport.export.graph import Edge, IfStep
+from spikeport.export.stages import HostStage, StagedNetwork, network_of_nir
+from spikeport.files import sha256
 from spikeport.models.network import SpikingNetwork
 from spikeport.train.datasets import DATASETS
 from spikeport.train.recipe import Recipe
 from spikeport.train.run import Run, load_run
+
+
+@dataclass(frozen=True)
+class NirReading:
+    """What a bare `.nir` file leaves open and the user says: see `ChipGraph`."""
+
+    dt_s: float | None = None
+    registers: Sequence[Edge] | None = None
+    if_step: IfStep | None = None
 
 
 @dataclass(frozen=True)
@@ -24,68 +35,84 @@ class Subject:
 
     Attributes:
         name: for rows and titles.
-        bundle: its bundle; of a run, one made for this benchmark and verified.
+        staged: the network that backends run.
+        sha256: of the bundle's manifest, or of the bare file.
+        timesteps: T, `None` for a bare file: its samples decide.
+        classes: the number of classes: the dataset's, or the size of the network's answer.
         recipe: how it was trained, `None` where it is not known.
-        network: the snnTorch network itself, `None` for a bundle.
+        network: the snnTorch network itself, `None` for a bundle or a file.
     """
 
     name: str
-    bundle: Bundle
-    recipe: Recipe | None
-    network: SpikingNetwork | None
+    staged: StagedNetwork
+    sha256: str
+    timesteps: int | None
+    classes: int
+    recipe: Recipe | None = None
+    network: SpikingNetwork | None = None
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of each input."""
-        return self.bundle.network.inputs
+        return self.staged.inputs
 
-    @property
-    def timesteps(self) -> int:
-        """T."""
-        return self.bundle.manifest.timesteps
-
-    @property
-    def classes(self) -> int:
-        """The number of classes: the dataset's, or the size of the network's answer."""
-        if self.recipe is not None:
-            return DATASETS.get(self.recipe.data.name).classes
-        answer = self.bundle.golden().outputs[self.bundle.network.outputs[0]]
-        return prod(answer.shape[2:])
-
-    @property
-    def host_layers(self) -> tuple[DenseLayer, ...]:
-        """What the host computes around the chip, per sample."""
-        stages = [stage for stage in self.bundle.network.stages if isinstance(stage, HostStage)]
-        return tuple(self._host_layer(stage) for stage in stages)
-
-    def _host_layer(self, stage: HostStage) -> DenseLayer:
-        return DenseLayer(
-            name=stage.name,
-            kind="linear",
-            macs_per_pass=stage.macs_per_call,
-            passes=self.timesteps if stage.form == "step" else 1,
-            weights=stage.macs_per_call,
-            inputs=stage.input_elements,
-            outputs=stage.output_elements,
-        )
+    def host_layers(self, timesteps: int) -> tuple[DenseLayer, ...]:
+        """Return what the host computes around the chip, per sample."""
+        stages = [stage for stage in self.staged.stages if isinstance(stage, HostStage)]
+        return tuple(_host_layer(stage, timesteps) for stage in stages)
 
 
-def open_subject(path: Path, scratch: Path, exported: Path | None = None) -> Subject:
-    """Open the run or bundle at `path`; a run is exported into the folder `scratch`, unless it is at `exported`.
+def _host_layer(stage: HostStage, timesteps: int) -> DenseLayer:
+    return DenseLayer(
+        name=stage.name,
+        kind="linear",
+        macs_per_pass=stage.macs_per_call,
+        passes=timesteps if stage.form == "step" else 1,
+        weights=stage.macs_per_call,
+        inputs=stage.input_elements,
+        outputs=stage.output_elements,
+    )
+
+
+def open_subject(path: Path, scratch: Path, exported: Path | None = None, reading: NirReading | None = None) -> Subject:
+    """Open the run, bundle or NIR file at `path`.
+
+    Args:
+        path: of the network.
+        scratch: a folder into which a run is exported, unless it is at `exported`.
+        exported: the bundle of the run at `path`.
+        reading: what a bare file leaves open.
 
     Raises:
-        ArtefactError: it is neither, or is damaged; or `exported` is another network's.
+        ArtefactError: it is none of these, or is damaged; or `exported` is another network's.
     """
-    name = path.resolve().name.removesuffix(".bundle")
+    name = path.resolve().name.removesuffix(".bundle").removesuffix(".nir")
+    if path.is_file():
+        return _open_nir(name, path, reading or NirReading())
     if is_bundle(path):
-        bundle = Bundle.open(path)
-        return Subject(name, bundle, bundle_recipe(bundle), None)
+        return _of_bundle(name, Bundle.open(path))
     if not path.is_dir():
-        reason = "it is neither a run nor a bundle" if path.exists() else "there is no such folder"
-        raise ArtefactError(str(path), reason, "Name a folder that `spikeport train` or `export` wrote")
+        fix = "Name a folder that `spikeport train` or `export` wrote, or a .nir file"
+        raise ArtefactError(str(path), "there is no such run, bundle or file", fix)
     run: Run = load_run(path)
     bundle = Bundle.open(exported) if exported else export_run(run, scratch / f"{name}.bundle")
     if bundle_recipe(bundle) != run.recipe:
         raise ArtefactError(str(exported), f"it was not exported from {path}", "Export the run again")
     assert isinstance(run.network, SpikingNetwork)
-    return Subject(name, bundle, run.recipe, run.network)
+    return replace(_of_bundle(name, bundle), network=run.network)
+
+
+def _of_bundle(name: str, bundle: Bundle) -> Subject:
+    recipe = bundle_recipe(bundle)
+    if recipe is not None:
+        classes = DATASETS.get(recipe.data.name).classes
+    else:
+        classes = prod(bundle.golden().outputs[bundle.network.outputs[0]].shape[2:])
+    return Subject(name, bundle.network, bundle.sha256, bundle.manifest.timesteps, classes, recipe)
+
+
+def _open_nir(name: str, path: Path, reading: NirReading) -> Subject:
+    registers = None if reading.registers is None else list(reading.registers)
+    staged = network_of_nir(path, reading.dt_s, registers, reading.if_step)
+    (stage,) = staged.chips
+    return Subject(name, staged, sha256(path), None, prod(stage.graph.shapes[staged.outputs[0]]))

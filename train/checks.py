@@ -39,7 +39,7 @@ def _usage_error(kind: type[BaseModel], error: ValidationError, where: str) -> U
             f"key '{path}'", "there is no such key", did_you_mean(str(first["loc"][-1]), _siblings(kind, first["loc"]))
         )
     if first["type"] == "missing":
-        return UsageError(f"key '{path}'", "it is missing", "Add it to the recipe")
+        return UsageError(f"key '{path}'", "it is missing", "Give it a value")
     return UsageError(
         f"{path or 'recipe'} = {json.dumps(first['input'])}", first["msg"], f"Set {path or 'the recipe'} accordingly"
     )

@@ -46,7 +46,7 @@ class UserData:
 def load_file(
     path: Path,
     shapes: Mapping[str, tuple[int, ...]],
-    timesteps: int,
+    timesteps: int | None,
     classes: int,
     encodings: Mapping[str, EncodingSpec] | None = None,
     skip_bad: bool = False,
@@ -57,7 +57,7 @@ def load_file(
     Args:
         path: the file.
         shapes: what the core sees a step, for each of its inputs.
-        timesteps: T.
+        timesteps: T; `None` takes it from the encoded inputs.
         classes: labels are 0..classes-1.
         encodings: for each raw input, how it becomes spikes; an input not named is encoded already.
         skip_bad: leave bad samples out and count them, instead of refusing the file.
@@ -75,6 +75,7 @@ def load_file(
     labels = _labels(path, arrays)
     inputs = {name: _input(path, arrays, name, len(shapes) == 1) for name in shapes}
     _check_keys(path, arrays, shapes)
+    timesteps = timesteps or _own_timesteps(path, inputs, encodings)
     for name, x in inputs.items():
         if len(x) != len(labels):
             raise _misfit(path, name, f"it has {len(x)} samples, and y has {len(labels)}", "Give one row a label")
@@ -131,6 +132,14 @@ def _input(path: Path, arrays: Mapping[str, NDArray[np.generic]], name: str, onl
     if x.dtype.kind not in "biuf" or x.ndim < 2:
         raise _misfit(path, name, f"it is {x.dtype} of shape {list(x.shape)}", "Give numbers, samples first")
     return x.astype(np.float32)
+
+
+def _own_timesteps(path: Path, inputs: Mapping[str, NDArray[np.float32]], encodings: Mapping[str, object]) -> int:
+    encoded = [name for name in inputs if name not in encodings]
+    if not encoded:
+        reason = "all its inputs are raw, and the network does not say into how many steps they are encoded"
+        raise ArtefactError(str(path), reason, "Give an input encoded, [N, T, *shape]")
+    return int(inputs[encoded[0]].shape[1])
 
 
 def _check_keys(path: Path, arrays: Mapping[str, NDArray[np.generic]], shapes: Mapping[str, object]) -> None:

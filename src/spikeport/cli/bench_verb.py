@@ -8,7 +8,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from spikeport.cli.sources import backend_names
+from spikeport.cli.sources import backend_names, registers_of
 from spikeport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,14 +20,19 @@ def run(args: argparse.Namespace) -> int:
     """Measure networks on the same samples and print the table."""
     from spikeport.benchmarks.runner import Request, run_benchmark
     from spikeport.benchmarks.samples import DataRequest
+    from spikeport.benchmarks.subject import NirReading
 
+    if (args.dt is not None or args.register or args.if_step) and not any(path.is_file() for path in args.networks):
+        reason = "no bare .nir file is named, and all else says its own dt and registers"
+        raise UsageError("--dt, --register, --if-step", reason, "Drop them")
     floors = [_floor(text) for text in args.floor]
     request = Request(
         networks=args.networks,
         backend_names=backend_names(args.backend, []),
         ann=args.ann,
-        data=DataRequest(args.data, args.encoding, args.samples, args.skip_bad),
+        data=DataRequest(args.data, args.encoding, args.samples, args.skip_bad, args.data_param),
         reproduce=[_command()],
+        reading=NirReading(args.dt, registers_of(args), args.if_step),
     )
     outcome = run_benchmark(request, report_progress)
     write_reports(outcome, args)

@@ -8,9 +8,28 @@ from collections.abc import Iterable
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the names of one kind of thing."""
+    """Print the names of one kind of thing, or what becomes of every layer."""
+    if args.what == "layers":
+        return _layers(args.json)
     names = sorted(_names(args.what))
     print(json.dumps(names) if args.json else "\n".join(names))
+    return 0
+
+
+def _layers(as_json: bool) -> int:
+    from spikeport.export.support import CASES, rows
+
+    table = rows(CASES)
+    if as_json:
+        print(json.dumps([row.as_json() for row in table], indent=2))
+        return 0
+    width = max(len(row.subject) for row in table)
+    for row in table:
+        becomes = " -> ".join(row.nodes)
+        print(f"{row.subject:<{width}}  {row.verdict:<21}  {', '.join(row.settings)}")
+        for line in (becomes, *row.notes):
+            if line:
+                print(f"{'':<{width}}    {line}")
     return 0
 
 

@@ -110,16 +110,20 @@ def _bench(verbs: Verbs) -> None:
         "accuracy, spikes, SynOps and energy of networks on the same samples",
         "spikeport bench runs/av-digits --ann runs/av-digits-ann --backend all --json results.json",
     )
-    parser.add_argument("networks", nargs="+", type=Path, metavar="RUN|BUNDLE", help="what to measure")
-    _backends(parser, "backends to run, or `all` (default: none for a run, reference for a bundle)")
+    parser.add_argument("networks", nargs="+", type=Path, metavar="RUN|BUNDLE|FILE.nir", help="what to measure")
+    _nir_reading(parser)
+    _backends(parser, "backends to run, or `all` (default: none for a run, else reference)")
     parser.add_argument("--ann", type=Path, metavar="RUN", help="the run of the ANN twin to compare with")
     parser.add_argument("--data", metavar="NAME|FILE.npz", help="labelled samples (default: the recipe's test split)")
+    parser.add_argument(
+        "--data-param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the dataset: folder=DIR"
+    )
     parser.add_argument(
         "--encoding",
         action="append",
         default=[],
         metavar="INPUT[=NAME]",
-        help="FILE.npz holds this input raw: encode it, by default as the network's recipe does",
+        help="the data hold this input raw: encode it, by default as the network's recipe does",
     )
     parser.add_argument("--skip-bad", action="store_true", help="skip and count unreadable samples")
     parser.add_argument("--samples", type=_count, metavar="N", help="the first N samples (default: all)")
@@ -147,6 +151,10 @@ def _env(verbs: Verbs) -> None:
 
 def _network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("network", type=Path, metavar="BUNDLE|FILE.nir")
+    _nir_reading(parser)
+
+
+def _nir_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dt", type=float, metavar="S", help="a bare .nir file's time step in seconds")
     parser.add_argument("--register", action="append", metavar="u:w", help="an edge that carries the step before")
     parser.add_argument("--if-step", choices=("euler", "per-step"), help="how I and IF nodes integrate r I")

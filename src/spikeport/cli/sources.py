@@ -22,8 +22,12 @@ def open_network(args: argparse.Namespace) -> tuple[StagedNetwork, Bundle | None
         return bundle.network, bundle
     if path.is_dir():
         raise ArtefactError(str(path), "it is a folder without a manifest.json", "Name a bundle or a .nir file")
-    registers = [_edge(text) for text in args.register] if args.register else None
-    return network_of_nir(path, args.dt, registers, args.if_step), None
+    return network_of_nir(path, args.dt, registers_of(args), args.if_step), None
+
+
+def registers_of(args: argparse.Namespace) -> list[Edge] | None:
+    """Return the edges given by --register, `None` where none is."""
+    return [_edge(text) for text in args.register] if args.register else None
 
 
 def backend_names(wanted: Iterable[str] | None, default: Iterable[str]) -> list[str]:
