@@ -18,6 +18,7 @@ from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import Agreement
 from spikeport.export.convert import Conversion, convert
 from spikeport.export.convert.trace import Trace, trace
+from spikeport.export.convert.window import WindowModel, window_model
 from spikeport.export.cut import Part, cut, needs_host, run_parts
 from spikeport.export.manifest import ChipSpec, HostSpec
 from spikeport.export.nir_file import write_nir
@@ -160,11 +161,13 @@ def draft(
         UnfaithfulError: a part has no faithful form, or is not the model.
     """
     first_B = {n: x[0] for n, x in sample_TB.items()}
+    window = window_model(core, sample_TB, names)
+    core = window.step if window else core
     traced = trace(core, first_B, names)
     if needs_host(traced):
         stages, outputs = _cut_stages(traced, sample_TB, dt_s, check)
     else:
-        stage = _chip(CORE, convert(core, first_B, dt_s, names), {n: n for n in sample_TB}, sample_TB, check)
+        stage = _chip(CORE, convert(core, first_B, dt_s, names), {n: n for n in sample_TB}, sample_TB, check, window)
         stage.outputs = {n: SPIKES if readout is not None else n for n in stage.conversion.graph.outputs}
         outputs = {stage.outputs[n]: torch.from_numpy(stage.recording.nodes[n]) for n in stage.outputs}
         stages = [stage]
@@ -200,9 +203,14 @@ def _chip_part(index: int, part: Part, tensors: Mapping[str, Tensor], dt_s: floa
 
 
 def _chip(
-    name: str, conversion: Conversion, inputs: dict[str, str], sample_TB: Mapping[str, Tensor], check: bool
+    name: str,
+    conversion: Conversion,
+    inputs: dict[str, str],
+    sample_TB: Mapping[str, Tensor],
+    check: bool,
+    window: WindowModel | None = None,
 ) -> ChipDraft:
-    recording = record_model(conversion, sample_TB)
+    recording = window.record(conversion, sample_TB) if window else record_model(conversion, sample_TB)
     agreement = verify(conversion, sample_TB, recording) if check else None
     return ChipDraft(name, conversion, inputs, {}, recording, agreement)
 

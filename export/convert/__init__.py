@@ -18,7 +18,7 @@ from spikeport.export.convert.catalogue import converters, functions
 from spikeport.export.convert.functions import Call, target_name
 from spikeport.export.convert.joining import Joined, concatenate, feed_joined, merge
 from spikeport.export.convert.states import returned_states
-from spikeport.export.convert.trace import Trace, trace
+from spikeport.export.convert.trace import STATEFUL, Trace, trace
 from spikeport.export.graph import ChipGraph
 
 __all__ = ["Conversion", "Rewrite", "Tap", "convert"]
@@ -137,7 +137,7 @@ def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapp
             "Call it with one",
         )
     calls = [n for n in traced.module.graph.nodes if n.op == "call_module" and n.target == node.target]
-    stateful = type(layer).__module__.startswith("snntorch")
+    stateful = isinstance(layer, STATEFUL)
     if stateful and len(calls) > 1:
         raise UnfaithfulError(
             f"neuron '{node.target}'",

@@ -14,6 +14,7 @@ import snntorch
 from torch import fx, nn
 
 from spikeport.errors import UnfaithfulError
+from spikeport.export.convert.stepping import StepCell
 
 # The states that a neuron's forward takes after its input; it returns the spikes, then the others.
 STATES: Mapping[type[nn.Module], tuple[str, ...]] = {
@@ -43,7 +44,8 @@ class Carried:
 
 def returned_states(kind: type[nn.Module]) -> tuple[str, ...]:
     """Return the names of what a neuron returns, if it returns its states."""
-    return ("spk", *(state for state in STATES.get(kind, ()) if state != "spk"))
+    states = kind.states if issubclass(kind, StepCell) else STATES.get(kind, ())
+    return ("spk", *(state for state in states if state != "spk"))
 
 
 def carry_states(graph: fx.Graph, root: nn.Module) -> Carried:

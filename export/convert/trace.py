@@ -16,9 +16,10 @@ from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.convert.states import Carried, carry_states
+from spikeport.export.convert.stepping import StepCell
 from spikeport.export.shapes import Shape
 
-STATEFUL = (snntorch.SpikingNeuron,)
+STATEFUL = (snntorch.SpikingNeuron, StepCell)
 IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "setitem")
 
 
