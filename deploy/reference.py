@@ -9,8 +9,10 @@ from pathlib import Path
 import nir
 
 from spikeport.deploy.backend import Inputs, Verdict
+from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import run
+from spikeport.export.neurons import if_gain
 from spikeport.export.recording import Recording
 
 
@@ -35,12 +37,23 @@ class ReferenceBackend:
     name = "reference"
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
-        """All nodes are native."""
-        return [Verdict(name, type(node).__name__, "native") for name, node in graph.nodes.items()]
+        """Return a verdict for every node: native, unless NIR leaves its step open and the user has not said it."""
+        return [_verdict(graph, name) for name in graph.order]
 
     def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> ReferenceProgram:
         """Return the graph as a program."""
         return ReferenceProgram(graph)
+
+
+def _verdict(graph: ChipGraph, name: str) -> Verdict:
+    node = graph.nodes[name]
+    kind = type(node).__name__
+    if isinstance(node, nir.I | nir.IF):
+        try:
+            if_gain(name, node, graph.dt_s, graph.if_step)
+        except UnfaithfulError as error:
+            return Verdict(name, kind, "refused", f"{error.reason}. {error.fix}")
+    return Verdict(name, kind, "native")
 
 
 backend = ReferenceBackend()

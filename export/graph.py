@@ -153,10 +153,16 @@ def implied_registers(nodes: Mapping[str, nir.NIRNode], edges: Iterable[Edge], d
             raise UnfaithfulError(
                 f"loop through {sorted(part)}",
                 f"it has {len(spiking)} spiking nodes, so NIR does not say which edge waits one step",
-                "Name the edges that carry the step before with --register u:w",
+                f"Name those that carry the step before, each with --register u:w: {_shown(edges, part)}",
             )
         registers |= {(u, w) for u, w in edges if u == spiking[0] and w in part}
     return frozenset(registers)
+
+
+def _shown(edges: Iterable[Edge], part: set[str], most: int = 8) -> str:
+    """The edges inside a loop as `--register` takes them."""
+    inner = [f"{u}:{w}" for u, w in edges if u in part and w in part]
+    return ", ".join(inner[:most]) + (f" and {len(inner) - most} more" if len(inner) > most else "")
 
 
 def _loops(nodes: Mapping[str, nir.NIRNode], edges: list[Edge]) -> list[set[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from dataclasses import asdict
 
 from spikeport.cli.sources import backend_names, open_network
@@ -24,8 +25,19 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"network": network.name, "dt_s": network.dt_s, "backends": found, "host": host}, indent=2))
         return 0
     _print_table(found, host)
-    print(f"next: spikeport deploy {args.network} --backend {names[0]}")
+    print(f"next: {_next(args, found)}")
     return 0
+
+
+def _next(args: argparse.Namespace, found: dict[str, dict[str, list[dict[str, str]]]]) -> str:
+    """Return the next command: a deployment on the first backend that refuses nothing."""
+    said = ["--dt", str(args.dt)] if args.dt is not None else []
+    said += [word for text in args.register or [] for word in ("--register", text)]
+    said += ["--if-step", args.if_step] if args.if_step else []
+    for name, stages in found.items():
+        if all(verdict["fate"] != "refused" for verdicts in stages.values() for verdict in verdicts):
+            return shlex.join(["spikeport", "deploy", str(args.network), *said, "--backend", name])
+    return "change what is refused above"
 
 
 def _print_table(found: dict[str, dict[str, list[dict[str, str]]]], host: list[str]) -> None:
