@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import nir
+import numpy as np
 
 from spikeport.errors import ArtefactError, UnfaithfulError
 from spikeport.export.graph import ChipGraph
@@ -77,12 +78,35 @@ def _walk(path: Path, root: h5py.Group) -> None:
             if isinstance(child, h5py.Group):
                 stack.append((child, depth + 1))
             elif isinstance(child, h5py.Dataset):
-                if child.external or child.is_virtual:
-                    raise ArtefactError(f"{path}:{child.name}", "its data lie in another file", "Export it again")
-                size += child.size * child.dtype.itemsize if child.size else 0
+                size += _declared_bytes(path, child)
             if size > limit or objects > MAX_OBJECTS:
                 raise ArtefactError(
                     f"{path}:{group.name}/{key}",
                     f"it declares over {size >> 20} MiB in {objects} objects, the limit is {limit >> 20} MiB",
                     "Split the network",
                 )
+
+
+def _declared_bytes(path: Path, data: h5py.Dataset) -> int:
+    """Return how much memory reading `data` takes, or refuse what no NIR file holds."""
+    if data.external or data.is_virtual:
+        raise ArtefactError(f"{path}:{data.name}", "its data lie in another file", "Export it again")
+    if data.dtype.kind not in "biufcSO" or (data.dtype.kind == "O" and h5py.check_string_dtype(data.dtype) is None):
+        raise ArtefactError(
+            f"{path}:{data.name}", f"it is of type {data.dtype}, not numbers or text", "Export it again"
+        )
+    count = data.size or 0
+    if data.dtype.kind != "O":
+        return int(count * data.dtype.itemsize)
+    return _text_bytes(path, data) if count else 0
+
+
+def _text_bytes(path: Path, data: h5py.Dataset) -> int:
+    """Add up texts of any length, reading one at a time: a small file may hold one long text a million times."""
+    size = 0
+    for seen, index in enumerate(np.ndindex(data.shape)):
+        size += len(data[index])
+        if size > SMALL_BYTES or seen > MAX_OBJECTS:
+            reason = f"it declares over {size >> 20} MiB of text in {data.size} pieces"
+            raise ArtefactError(f"{path}:{data.name}", reason, "Export it again")
+    return size

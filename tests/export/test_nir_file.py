@@ -11,6 +11,7 @@ import nir
 import numpy as np
 import pytest
 from export_nets import DT, SINABS, chain, graph, li, lif, sink, source
+from hostile_nir import HOSTILE
 
 from spikeport.errors import ArtefactError, SpikeportError, UnfaithfulError, UsageError
 from spikeport.export.graph import ChipGraph
@@ -150,65 +151,6 @@ def test_foreign_and_missing_files(tmp_path):
     for name in ("text.nir", "zip.npz", "other.h5", "node_is_data.h5", "single.nir", "nothing.nir", "."):
         with pytest.raises(ArtefactError):
             read_nir(tmp_path / name)
-
-
-def external_link(file: h5py.File, other: Path) -> None:
-    del file["node/nodes/n0"]
-    file["node/nodes/n0"] = h5py.ExternalLink(str(other), "/node/nodes/n0")
-
-
-def external_root(file: h5py.File, other: Path) -> None:
-    del file["node"]
-    file["node"] = h5py.ExternalLink(str(other), "/node")
-
-
-def soft_link(file: h5py.File, other: Path) -> None:
-    del file["node/nodes/n0"]
-    file["node/nodes/n0"] = h5py.SoftLink("/node/nodes/n1")
-
-
-def cycle(file: h5py.File, other: Path) -> None:
-    file["node/nodes/n0/again"] = file["node"]
-
-
-def many_paths(file: h5py.File, other: Path) -> None:
-    """2^30 paths from 30 groups."""
-    last = file["node/nodes/n0"]
-    for i in range(30):
-        group = file.create_group(f"g{i}")
-        group["a"] = group["b"] = last
-        last = group
-    file["node/nodes/deep"] = last
-
-
-def deep(file: h5py.File, other: Path) -> None:
-    file.create_group("node/nodes/n0/" + "/".join(["x"] * 200))
-
-
-def huge(file: h5py.File, other: Path) -> None:
-    del file["node/nodes/n0/weight"]
-    file.create_dataset("node/nodes/n0/weight", shape=(200_000, 200_000), dtype="f8", chunks=(1000, 1000))
-
-
-def sparse(file: h5py.File, other: Path) -> None:
-    """3 GiB that were never written."""
-    del file["node/nodes/n0/weight"]
-    file.create_dataset("node/nodes/n0/weight", shape=(20_000, 20_000), dtype="f8", chunks=(1000, 1000))
-
-
-def outside_data(file: h5py.File, other: Path) -> None:
-    del file["node/nodes/n0/weight"]
-    file.create_dataset("node/nodes/n0/weight", shape=(2, 2), dtype="f8", external=[(str(other), 0, 32)])
-
-
-def virtual_data(file: h5py.File, other: Path) -> None:
-    del file["node/nodes/n0/weight"]
-    layout = h5py.VirtualLayout((2, 2), "f8")
-    layout[:] = h5py.VirtualSource(str(other), "node/nodes/n0/weight", (2, 2))
-    file.create_virtual_dataset("node/nodes/n0/weight", layout)
-
-
-HOSTILE = (external_link, external_root, soft_link, cycle, many_paths, deep, huge, sparse, outside_data, virtual_data)
 
 
 @pytest.mark.parametrize("attack", HOSTILE, ids=lambda f: f.__name__)
