@@ -20,7 +20,7 @@ from spikeport.export.graph import SPIKING, ChipGraph
 from spikeport.export.interpreter import Interpreter, check_inputs, recorded_nodes
 from spikeport.export.neurons import Array, Spikes
 from spikeport.export.recording import Recording
-from spikeport.export.rounding import Bounds, ErrorBounds, NoBounds
+from spikeport.export.rounding import UNDERFLOW, Bounds, ErrorBounds, NoBounds
 
 TIES_ALLOWED = 1e-5
 TIES_LISTED = 100
@@ -233,7 +233,8 @@ class _Audit:
 
     def _compare_value(self, name: str) -> None:
         difference = self._recorded(name).astype(np.float64) - self.interpreter.outputs[name]
-        beyond = ~(np.abs(difference) <= self.bounds.error(name))
+        bound = self.bounds.error(name)
+        beyond = ~(np.abs(difference) <= np.where(bound > 0, bound + UNDERFLOW, 0.0))
         self._count(name, np.zeros_like(beyond), beyond, difference)
 
     def _count(self, name: str, tie: Spikes, mismatch: Spikes, margin: Array) -> None:

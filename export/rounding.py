@@ -32,6 +32,9 @@ from spikeport.export.neurons import (
 UPDATE_ROUNDINGS = 12
 # Roundings that folding may add to each weight or bias.
 FOLDED_ROUNDINGS = 4
+# A membrane at rest decays until the backend's arithmetic rounds it to 0: below 2^-126 in float32, at every step anew.
+# A value is compared within this much more than its bound.
+UNDERFLOW = 2.0**-100
 
 
 def gamma(terms: int, unit_roundoff: float) -> float:

@@ -59,7 +59,7 @@ class Tap:
     """
 
     fx_node: str
-    read: Literal["output", "mem", "syn", "syn_exc", "syn_inh"] = "output"
+    read: Literal["output", "mem", "syn", "syn_exc", "syn_inh", "rise", "fall"] = "output"
 
 
 @dataclass

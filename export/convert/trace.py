@@ -15,11 +15,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.export.convert.bntt import refuse_unshared_norms
+from spikeport.export.convert.delta import use_delta_cells
 from spikeport.export.convert.states import Carried, carry_states
 from spikeport.export.convert.stepping import StepCell
 from spikeport.export.shapes import Shape
 
 STATEFUL = (snntorch.SpikingNeuron, StepCell)
+WHOLE = (*STATEFUL, snntorch.GradedSpikes)
 IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "setitem")
 
 
@@ -28,7 +31,7 @@ class StepTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether `m` is converted as one layer."""
-        return isinstance(m, STATEFUL) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, WHOLE) or super().is_leaf_module(m, module_qualified_name)
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,18 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
     """
     private = private_copy(model)
     check_weights(private)
+    use_delta_cells(private)
     tracer = StepTracer()
     try:
         graph = tracer.trace(private)
     except Exception as error:  # whatever the user's forward does with a stand-in for a tensor
+        refuse_unshared_norms(private, set())
         raise UnfaithfulError(
             f"model {type(model).__name__}",
             f"its forward cannot be traced ({error})",
             "Export one time step: move the loop over time, and any control flow on values, out of forward",
         ) from error
+    refuse_unshared_norms(private, {str(node.target) for node in graph.nodes if node.op == "call_module"})
     carried = carry_states(graph, private)
     dropped = _drop_dead_calls(graph, private)
     module = fx.GraphModule(tracer.root, graph)
@@ -158,7 +164,9 @@ class _Shapes(fx.Interpreter):
 def forget(model: nn.Module) -> None:
     """Forget the hidden states of all snnTorch neurons below `model`, so that the next call starts at 0."""
     for module in model.modules():
-        if isinstance(module, STATEFUL):
+        if isinstance(module, snntorch.DeltaLeaky):
+            module.reset_mem()
+        elif isinstance(module, STATEFUL):
             for state in STATE_BUFFERS:
                 if isinstance(getattr(module, state, None), Tensor):
                     setattr(module, state, torch.zeros(0))

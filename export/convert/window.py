@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.export.convert.bntt import refuse_unshared_norms
 from spikeport.export.convert.cells import LeakyCell
 from spikeport.export.convert.layers import array
 from spikeport.export.convert.trace import STATEFUL, check_weights, private_copy
@@ -148,6 +149,7 @@ def _traced(model: nn.Module) -> fx.GraphModule:
     try:
         graph = tracer.trace(model)
     except Exception as error:  # whatever the user's forward does with a stand-in for a tensor
+        refuse_unshared_norms(model, set())
         raise UnfaithfulError(
             f"model {type(model).__name__}",
             f"its forward, which takes whole windows, cannot be traced ({error})",
@@ -158,7 +160,7 @@ def _traced(model: nn.Module) -> fx.GraphModule:
 
 def _two_samples(x_TB: Tensor) -> Tensor:
     """Return at least two samples, so that the shapes [T, ...] and [T * B, ...] differ."""
-    return x_TB[:, :2] if x_TB.shape[1] > 1 else torch.cat((x_TB, x_TB), dim=1)
+    return x_TB if x_TB.shape[1] > 1 else torch.cat((x_TB, x_TB), dim=1)
 
 
 class _Shapes(fx.Interpreter):
