@@ -17,6 +17,7 @@ backends: Registry[Backend] = Registry("backend")
 backends.register("reference", "spikeport.deploy.reference:backend")
 backends.register("norse", "spikeport.deploy.norse:backend")
 backends.register("lava-float", "spikeport.deploy.lava:float_backend")
+backends.register("loihi", "spikeport.deploy.loihi.backend:backend")
 backends.register("lava-fixed", "spikeport.deploy.lava:fixed_backend")
 
 make_callable(__name__, "spikeport.deploy.call:deploy")

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.isolated import Environment
 from spikeport.deploy.lava.plan import Plan, PlannedLayer, PlannedSource
+from spikeport.deploy.loihi.integers import integers, padded, recording_of
 from spikeport.deploy.loihi.quantise import LayerReport
 from spikeport.deploy.stage import ONE, HopStage
-from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import check_inputs
 from spikeport.export.recording import Recording
@@ -78,12 +79,7 @@ class LavaProgram:
         nodes: dict[str, Array] = {}
         if self.plan.layers:
             nodes = self._run_lava(arrays, times, samples)
-        latency = {layer.name: layer.latency for layer in self.stage.layers} | dict.fromkeys(self.stage.inputs, 0)
-        for output, source in self.stage.taps.items():
-            tapped = nodes[source] if source in nodes else _pad(arrays[source], 0, steps)
-            nodes[output] = tapped.reshape(*tapped.shape[:2], *self.stage.shapes[output])
-            latency[output] = latency[source]
-        return Recording(nodes, {name: latency[name] for name in nodes}, timesteps, self.unit_roundoff)
+        return recording_of(self.stage, nodes, arrays, timesteps, self.unit_roundoff)
 
     def save(self, folder: Path) -> None:
         """Write the plan, what quantisation did, and the worker.
@@ -139,19 +135,9 @@ class LavaProgram:
             return np.ones((times.period, samples, 1), dtype=np.uint8)
         values = arrays[source.node].reshape(times.timesteps, samples, source.size)
         if self.plan.tag == "fixed_pt":
-            values = self._integers(source.node, values)
+            values = integers(source.node, values, self.input_scales, self.input_limits)
         whole = np.all((values >= 0) & (values <= np.iinfo(np.uint8).max) & (values == np.rint(values)))
-        return _pad(values.astype(np.uint8) if whole else values, source.shift, times.period)
-
-    def _integers(self, node: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        scale = self.input_scales.get(node)
-        if scale is None and not np.all(values == np.rint(values)):
-            raise UsageError(f"input '{node}'", "it is not whole numbers, and lowering saw none", "Calibrate with it")
-        if (largest := np.max(np.abs(values))) > self.input_limits[node]:
-            reason = f"the integers were chosen for at most {self.input_limits[node]:g}"
-            raise UsageError(f"input '{node}' up to {largest:g}", reason, "Calibrate with samples as large")
-        integers: NDArray[np.float64] = np.rint(values * (scale or 1.0))
-        return integers
+        return padded(values.astype(np.uint8) if whole else values, source.shift, times.period)
 
     def _record(self, folder: Path, layer: PlannedLayer, steps: int, batches: int, samples: int) -> Array:
         rows: Array = np.load(folder / f"record-{layer.name}.npy", mmap_mode="r")
@@ -160,14 +146,6 @@ class LavaProgram:
         if layer.emits != "spikes":
             by_sample = by_sample.astype(np.float64) / self.value_scales.get(layer.node, 1.0)
         return by_sample.reshape(steps, samples, *shape)
-
-
-def _pad(values_TBN: Array, shift: int, length: int) -> Array:
-    """Return `values` `shift` steps later within `length` steps, zero elsewhere."""
-    padded = np.zeros((length, *values_TBN.shape[1:]), dtype=values_TBN.dtype)
-    kept = min(len(values_TBN), length - shift)
-    padded[shift : shift + kept] = values_TBN[:kept]
-    return padded
 
 
 def _to_batches(rows_PBN: Array, batches: int, copies: int) -> Array:

@@ -1,0 +1,28 @@
+"""Backend `loihi`: our integer engine, which computes what Lava's `fixed_pt` simulation of Loihi computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spikeport.deploy.backend import Inputs, Verdict
+from spikeport.deploy.loihi.program import LoihiProgram
+from spikeport.deploy.loihi.quantise import quantise, quantise_refusals
+from spikeport.deploy.stage import verdicts
+from spikeport.export.graph import ChipGraph
+
+
+class LoihiBackend:
+    """Loihi's integers on this machine's processor: no chip, no Lava."""
+
+    name = "loihi"
+
+    def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
+        """Return a verdict for every node; samples may still show a layer that leaves the range of its state."""
+        return verdicts(graph, quantise_refusals(graph), integers=True)
+
+    def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> LoihiProgram:
+        """Return the program, its scales chosen so that the calibration samples fit."""
+        return LoihiProgram(graph, quantise(graph, calibration))
+
+
+backend = LoihiBackend()

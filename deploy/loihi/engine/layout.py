@@ -1,0 +1,307 @@
+"""An integer network as the flat arrays that the compiled kernels walk through.
+
+Every population gets a stretch of one long row of neurons, padded to whole vectors. Neurons of a feature map
+(channels, height, width) stand with their channels side by side, so that what a spike of a convolution changes is
+a few short runs of neighbours. Synapses are stored by source neuron, in one of four forms, whichever is
+smallest to walk: dense rows of 8- or 16-bit weights, blocks of 8 to 32 neighbours, or a list of targets.
+8-bit weights are halves of Loihi's even ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from spikeport.deploy.loihi import limits
+from spikeport.deploy.loihi.engine.network import IntegerNetwork, Population, Synapses
+
+Array = NDArray[Any]
+
+WORD = 8
+"""Spikes, one byte each, are read as 64-bit words."""
+PADDING = 64
+ROWS8, BLOCKS8, ROWS16, LIST16 = range(4)
+FROM_SPIKES, FROM_INPUT = range(2)
+DENSE_FROM = 0.3
+"""The share of stored weights from which a whole row costs less than a list."""
+BLOCKS_FROM = 0.25
+CHANNELS_FROM = 4
+
+
+# Columns of `Tables.populations`; the threshold is in the unit of v, the decays of 4096.
+START, WIDTH, KEEP_U, KEEP_V, THRESHOLD, ONSET, SUBTRACT, REFRACTORY, FIRST, LAST = range(10)
+# Columns of `Tables.connections`: the source's kind, its first word and how many; the connection's first entry
+# in `pointer` and in its weights; `LANES` of a block.
+KIND, SOURCE, AT, WORDS, LAG, SHIFT, LANES, POINTERS, WEIGHTS = range(9)
+
+
+class Tables(NamedTuple):
+    """What the kernels read. P populations, C connections, N neurons with padding.
+
+    Attributes:
+        groups: [G + 1], where each group of `order` starts: a group runs step by step, and a population that is alone
+            in its own runs all steps at once.
+        order: [P], populations so that sources come first, but for loops.
+        populations: [P, 10], by the columns above; their connections are FIRST to LAST.
+        connections: [C, 9], by the columns above.
+        bias, constant: [N].
+        pointer: for each source neuron of a connection, its first entry; dense rows have none.
+        target: of each entry: a neuron, or the first of a block, within the population.
+        weight8, weight16: weights.
+    """
+
+    groups: Array
+    order: Array
+    populations: Array
+    connections: Array
+    bias: Array
+    constant: Array
+    pointer: Array
+    target: Array
+    weight8: Array
+    weight16: Array
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a population's neurons stand.
+
+    Attributes:
+        start: in the row of neurons.
+        width: with padding.
+        channels: padded channels of a feature map, 0 where neurons stand in their own order.
+    """
+
+    start: int
+    width: int
+    channels: int
+
+    def order(self, population: Population) -> NDArray[np.int64]:
+        """Return the place of each neuron within the population."""
+        if not self.channels:
+            return np.arange(population.size)
+        c, h, w = population.shape
+        pixels = np.arange(h * w) * self.channels
+        return np.asarray((np.arange(c)[:, None] + pixels[None, :]).ravel())
+
+    def read(self, rows: Array, population: Population) -> Array:
+        """Return [..., *shape] of a population's own columns `rows` [..., width], without copying."""
+        if not self.channels:
+            return rows[..., : population.size].reshape(*rows.shape[:-1], *population.shape)
+        c, h, w = population.shape
+        maps = rows[..., : h * w * self.channels].reshape(*rows.shape[:-1], h, w, self.channels)
+        return np.moveaxis(maps[..., :c], -1, -3)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A compiled network.
+
+    Attributes:
+        network: what it computes.
+        tables: for the kernels.
+        places: of every population.
+        inputs: the first byte of each input in a row of inputs.
+        input_width: bytes of such a row, a multiple of 8.
+        neurons: N, padding included.
+    """
+
+    network: IntegerNetwork
+    tables: Tables
+    places: Mapping[str, Place]
+    inputs: Mapping[str, int]
+    input_width: int
+    neurons: int
+
+
+def lay_out(network: IntegerNetwork) -> Layout:
+    """Return the compiled form of `network`."""
+    places = _places(network)
+    inputs, input_width = _input_places(network)
+    populations = network.populations
+    names = [p.name for p in populations]
+    by_target = {name: [s for s in network.synapses if s.target == name] for name in names}
+    stored = _Stored()
+    for population in populations:
+        for synapses in by_target[population.name]:
+            stored.add(*_connection(synapses, population, network, places, inputs))
+    neurons = sum(place.width for place in places.values())
+    groups, order = _groups(network)
+    bias, constant = np.zeros(neurons, np.int32), np.zeros(neurons, np.int32)
+    for population in populations:
+        place = places[population.name]
+        at = place.start + place.order(population)
+        bias[at] = population.bias
+        if population.constant is not None:
+            constant[at] = population.constant
+    rows, last = [], 0
+    for population in populations:
+        first, last = last, last + len(by_target[population.name])
+        rows.append(_numbers(population, places[population.name], first, last))
+    tables = Tables(groups, order, np.array(rows, dtype=np.int64), bias=bias, constant=constant, **stored.arrays())
+    return Layout(network, tables, places, inputs, input_width, neurons)
+
+
+def _numbers(population: Population, place: Place, first: int, last: int) -> list[int]:
+    """Return a population's row of the table."""
+    values = {
+        START: place.start,
+        WIDTH: place.width,
+        KEEP_U: limits.DECAY_ONE - population.du - 1,
+        KEEP_V: limits.DECAY_ONE - population.dv,
+        THRESHOLD: population.vth_mant * limits.ALIGN,
+        ONSET: population.onset,
+        SUBTRACT: population.reset == "subtract",
+        REFRACTORY: population.refractory,
+        FIRST: first,
+        LAST: last,
+    }
+    return [int(values[column]) for column in range(len(values))]
+
+
+def _places(network: IntegerNetwork) -> dict[str, Place]:
+    places, start = {}, 0
+    for population in network.populations:
+        shape, channels, size = population.shape, 0, population.size
+        if len(shape) == 3 and shape[0] >= CHANNELS_FROM and size > shape[0]:
+            channels = _up(shape[0], WORD)
+            size = channels * shape[1] * shape[2]
+        width = _up(size, PADDING)
+        places[population.name] = Place(start, width, channels)
+        start += width
+    return places
+
+
+def _input_places(network: IntegerNetwork) -> tuple[dict[str, int], int]:
+    places, at = {}, 0
+    for name in network.inputs:
+        places[name] = at
+        at += _up(network.sizes[name], WORD)
+    return places, at
+
+
+def _up(n: int, to: int) -> int:
+    return -(-n // to) * to
+
+
+def _groups(network: IntegerNetwork) -> tuple[Array, Array]:
+    """Return the populations in strongly connected groups, in topological order."""
+    index = {p.name: i for i, p in enumerate(network.populations)}
+    edges = [(index[s.source], index[s.target]) for s in network.synapses if s.source in index]
+    n = len(index)
+    rows, columns = ([e[k] for e in edges] for k in (0, 1))
+    graph = csr_array((np.ones(len(edges)), (rows, columns)), shape=(n, n))
+    count, label = connected_components(graph, connection="strong")
+    waiting = {g: {label[a] for a, b in edges if label[b] == g and label[a] != g} for g in range(count)}
+    done: list[int] = []
+    while len(done) < count:
+        ready = [g for g in waiting if g not in done and waiting[g] <= set(done)]
+        done += ready
+    members = [[i for i in range(n) if label[i] == g] for g in done]
+    return np.cumsum([0, *(len(m) for m in members)]), np.array([i for m in members for i in m], dtype=np.int64)
+
+
+class _Stored:
+    """Connections on their way into the flat arrays."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[int, int]] = []
+        self.parts: dict[str, list[Array]] = {"pointer": [], "target": [], "weight8": [], "weight16": []}
+        self.lengths = dict.fromkeys(self.parts, 0)
+
+    def add(self, row: dict[int, int], parts: dict[str, Array]) -> None:
+        kept = "weight8" if row[KIND] in (ROWS8, BLOCKS8) else "weight16"
+        starts = {POINTERS: self.lengths["pointer"], WEIGHTS: self.lengths[kept]}
+        if "pointer" in parts:
+            entries = self.lengths["target"]
+            parts = {**parts, "pointer": parts["pointer"].astype(np.int64) + entries}
+            # An entry's weights stand as far into the connection's weights as its target into its targets.
+            starts[WEIGHTS] -= entries * max(1, row[LANES])
+        self.rows.append(row | starts)
+        for name, part in parts.items():
+            self.parts[name].append(part)
+            self.lengths[name] += len(part)
+
+    def arrays(self) -> dict[str, Array]:
+        kinds = {"pointer": np.int64, "target": np.int32, "weight8": np.int8, "weight16": np.int16}
+        table = [[row[column] for column in range(9)] for row in self.rows]
+        connections = np.array(table, dtype=np.int64).reshape(len(table), 9)
+        joined = {n: np.concatenate([np.zeros(0, kind), *self.parts[n]]) for n, kind in kinds.items()}
+        return {"connections": connections} | {n: x.astype(kinds[n], copy=False) for n, x in joined.items()}
+
+
+def _connection(
+    synapses: Synapses,
+    target: Population,
+    network: IntegerNetwork,
+    places: Mapping[str, Place],
+    inputs: Mapping[str, int],
+) -> tuple[dict[int, int], dict[str, Array]]:
+    """Return a connection's row of the table, and its part of the flat arrays."""
+    place = places[target.name]
+    spiking = synapses.source in places
+    if spiking:
+        source = places[synapses.source]
+        population = next(p for p in network.populations if p.name == synapses.source)
+        at, width, from_order = source.start, source.width, source.order(population)
+    else:
+        at, width = inputs[synapses.source], _up(network.sizes[synapses.source], WORD)
+        from_order = np.arange(network.sizes[synapses.source])
+    by_source = _by_source(synapses.weight, from_order, width, place.order(target))
+    halves = bool(np.all(by_source.data % 2 == 0)) and int(np.max(by_source.data, initial=0)) <= 254
+    kind, lanes, parts = _stored_form(by_source, place, target.size, halves)
+    row = {
+        KIND: kind,
+        SOURCE: FROM_SPIKES if spiking else FROM_INPUT,
+        AT: at // WORD,
+        WORDS: width // WORD,
+        LAG: synapses.wait + 1,
+        SHIFT: synapses.weight_exp + (kind in (ROWS8, BLOCKS8)),
+        LANES: lanes,
+    }
+    return row, parts
+
+
+def _by_source(weight: csr_array, from_order: Array, width: int, to_order: Array) -> csr_array:
+    """Return [source width, target places] with rows and columns where the neurons stand, sorted."""
+    entries = weight.tocoo()
+    rows, columns = from_order[entries.coords[1]], to_order[entries.coords[0]]
+    data = entries.data.astype(np.int16)
+    moved = csr_array((data, (rows, columns)), shape=(width, int(to_order.max(initial=0)) + 1))
+    moved.eliminate_zeros()
+    moved.sort_indices()
+    return moved
+
+
+def _stored_form(weight: csr_array, place: Place, size: int, halves: bool) -> tuple[int, int, dict[str, Array]]:
+    sources = max(1, len(np.unique(weight.nonzero()[0])))
+    if weight.nnz >= DENSE_FROM * sources * size:
+        rows = np.zeros((weight.shape[0], place.width), dtype=np.int8 if halves else np.int16)
+        entries = weight.tocoo()
+        rows[entries.coords] = entries.data // 2 if halves else entries.data
+        name = "weight8" if halves else "weight16"
+        return ROWS8 if halves else ROWS16, 0, {name: rows.ravel()}
+    if halves and place.channels:
+        lanes = next(n for n in (32, 16, 8) if place.channels % n == 0)
+        blocks = _blocks(weight, lanes)
+        if weight.nnz >= BLOCKS_FROM * blocks["weight8"].size:
+            return BLOCKS8, lanes, blocks
+    parts = {"pointer": weight.indptr, "target": weight.indices.astype(np.int32), "weight16": weight.data}
+    return LIST16, 0, parts
+
+
+def _blocks(weight: csr_array, lanes: int) -> dict[str, Array]:
+    """Return the weights in blocks of `lanes` neighbouring targets, those that are not there being 0."""
+    source = np.repeat(np.arange(weight.shape[0]), np.diff(weight.indptr))
+    per_row = -(-weight.shape[1] // lanes)
+    keys, entry = np.unique(source.astype(np.int64) * per_row + weight.indices // lanes, return_inverse=True)
+    values = np.zeros((len(keys), lanes), dtype=np.int8)
+    values[entry, weight.indices % lanes] = weight.data // 2
+    pointer = np.searchsorted(keys // per_row, np.arange(weight.shape[0] + 1))
+    return {"pointer": pointer, "target": (keys % per_row * lanes).astype(np.int32), "weight8": values.ravel()}

@@ -1,0 +1,102 @@
+"""A quantised stage on the integer engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.deploy.backend import Inputs
+from spikeport.deploy.loihi.engine import Engine, IntegerNetwork, Population, Records, Synapses
+from spikeport.deploy.loihi.integers import integers, recording_of
+from spikeport.deploy.loihi.quantise import QuantisedHop, QuantisedLayer, QuantisedStage
+from spikeport.deploy.stage import ONE
+from spikeport.errors import UnfaithfulError
+from spikeport.export.graph import ChipGraph
+from spikeport.export.interpreter import check_inputs
+from spikeport.export.recording import Recording
+
+Array = NDArray[np.generic]
+
+
+def integer_network(quantised: QuantisedStage) -> IntegerNetwork:
+    """Return a quantised stage as the network that the engine runs."""
+    hops = [hop for hop in quantised.hops if hop.hop.source != ONE]
+    constant = {hop.hop.target: hop for hop in quantised.hops if hop.hop.source == ONE}
+    populations = [_population(layer, constant.get(layer.layer.name)) for layer in quantised.layers]
+    synapses = [Synapses(h.hop.source, h.hop.target, h.weight, h.weight_exp, h.hop.wait) for h in hops]
+    return IntegerNetwork(dict(quantised.stage.inputs), populations, synapses)
+
+
+def _population(layer: QuantisedLayer, constant: QuantisedHop | None) -> Population:
+    arriving = None if constant is None else constant.weight.toarray()[:, 0].astype(np.int32) << constant.weight_exp
+    return Population(
+        layer.layer.name,
+        layer.layer.shape,
+        layer.du,
+        layer.dv,
+        layer.vth_mant,
+        layer.bias_mant,
+        layer.bias_exp,
+        constant=arriving,
+        onset=layer.layer.latency,
+    )
+
+
+@dataclass(frozen=True)
+class LoihiProgram:
+    """A quantised stage, compiled for the engine.
+
+    Attributes:
+        graph: the stage in float.
+        quantised: the stage in integers.
+    """
+
+    graph: ChipGraph
+    quantised: QuantisedStage
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The compiled network."""
+        return Engine(integer_network(self.quantised))
+
+    def run(self, inputs_TBN: Inputs) -> Recording:
+        """Run all samples.
+
+        Raises:
+            UnfaithfulError: a synaptic state left its 24 bits; Loihi wraps it, and the result means nothing.
+        """
+        arrays = check_inputs(self.graph, inputs_TBN)
+        timesteps = len(next(iter(arrays.values())))
+        records = self.records(arrays)
+        for name, wraps in records.wraps.items():
+            if wraps:
+                raise UnfaithfulError(
+                    f"node '{name}'",
+                    f"its synaptic input left the 24 bits {wraps} times on these samples",
+                    "Calibrate with samples like these",
+                )
+        layers: dict[str, Array] = {}
+        for layer in self.quantised.layers:
+            name = layer.layer.name
+            value = layer.layer.cell.emits == "value"
+            layers[name] = records.v[name].astype(np.float64) / layer.scale if value else records.spikes[name]
+        return recording_of(self.quantised.stage, layers, arrays, timesteps, None)
+
+    def records(self, inputs_TBN: Mapping[str, Array], u: tuple[str, ...] = (), v: tuple[str, ...] = ()) -> Records:
+        """Return what the integers do, with u and v of the layers asked for; values that are read always have v."""
+        scales, limits = self.quantised.input_scales, self.quantised.input_limits
+        sent = {name: integers(name, x, scales, limits) for name, x in inputs_TBN.items()}
+        steps = len(next(iter(sent.values()))) + self.quantised.stage.latency
+        read = [x.layer.name for x in self.quantised.layers if x.layer.cell.emits == "value"]
+        return self.engine.run(sent, steps, u=u, v=dict.fromkeys((*read, *v)))
+
+    def save(self, folder: Path) -> None:
+        """Write what quantisation did, and the integers of every layer and connection."""
+        reports = {name: asdict(report) for name, report in self.quantised.reports.items()}
+        (folder / "quantisation.json").write_text(json.dumps(reports, indent=2) + "\n", "utf-8")
