@@ -20,7 +20,7 @@ from spikeport.export.convert.cells import LeakyCell
 from spikeport.export.convert.layers import array
 from spikeport.export.convert.trace import STATEFUL, check_weights, private_copy
 from spikeport.export.convert.window_graph import may_be_negative, step_graph
-from spikeport.export.convert.window_neurons import WINDOW_NEURONS, WindowNeuron, rectification
+from spikeport.export.convert.window_neurons import WINDOW_NEURONS, WITHOUT_STEP_FORM, WindowNeuron, rectification
 from spikeport.export.graph import SPIKING
 from spikeport.export.recording import FLOAT32, FLOAT64, Recording, Values
 from spikeport.export.shapes import Shape
@@ -123,6 +123,9 @@ def window_model(
         return None
     original = private_copy(model)
     check_weights(original)
+    for name, layer in original.named_modules():
+        if type(layer) in WITHOUT_STEP_FORM:
+            WINDOW_NEURONS[type(layer)](name, layer, 0)  # before its forward is tried, which may fail for less
     window = _traced(original)
     inputs = names or tuple(str(n.target) for n in window.graph.nodes if n.op == "placeholder")
     if set(inputs) != set(sample_TB):

@@ -174,6 +174,7 @@ def leaky_unrolled(name: str, layer: LAYER, timesteps: int) -> WindowNeuron:
     )
 
 
+WITHOUT_STEP_FORM = (snntorch.AssociativeLeaky, leakyunroll.LeakyParallel)
 WINDOW_NEURONS: Mapping[type[nn.Module], Callable[[str, LAYER, int], WindowNeuron]] = {
     snntorch.StateLeaky: state_leaky,
     snntorch.LinearLeaky: linear_leaky,

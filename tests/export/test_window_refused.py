@@ -6,6 +6,7 @@ import pytest
 import snntorch as snn
 import torch
 from export_nets import spikes_like
+from snntorch._neurons import leakyunroll
 from torch import nn
 from window_nets import First, Wired, nonnegative, window_recording
 
@@ -64,12 +65,13 @@ NEURONS = {
     "dense": (lambda: nn.Sequential(nonnegative(snn.LeakyParallel(8, 5, beta=0.1, weight_hh_enable=True))), "dense"),
     "behind a layer": (
         lambda: nn.Sequential(nn.Linear(8, 8), nonnegative(snn.LeakyParallel(8, 5, beta=0.1))),
-        "input '_0' may be below 0",
+        "input '_0_0' may be below 0",
     ),
     "tau below 0": (growing, "tau is -2.0"),
     "state_quant": (lambda: First(snn.StateLeaky(0.5, 8, state_quant=torch.round)), "state_quant"),
     "threshold": (lambda: First(snn.StateLeaky(0.5, 8, threshold=-1.0)), "threshold is -1.0"),
     "associative": (lambda: snn.AssociativeLeaky(8, 2, 2, 4), "products of signals"),
+    "unrolled": (lambda: leakyunroll.LeakyParallel(8, beta=0.5), "its forward always fails"),
 }
 
 
@@ -77,7 +79,7 @@ NEURONS = {
 def test_what_has_no_faithful_form_is_refused(what):
     make, reason = NEURONS[what]
     with pytest.raises(UnfaithfulError, match=reason) as refused:
-        window_recording(make() if what != "associative" else nn.Sequential(make()), X)
+        window_recording(nn.Sequential(make()), X)
     assert "neuron '" in refused.value.subject
     assert refused.value.fix
 
