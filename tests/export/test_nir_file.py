@@ -124,6 +124,22 @@ def test_scalars_and_missing_fields_of_old_files(tmp_path):
     assert run(old, {"input": x}).nodes["n1"].any()
 
 
+def test_a_cubalif_without_w_in_has_w_in_1(tmp_path):
+    o = np.ones(2)
+    settings = {"tau_syn": 2 * DT * o, "tau_mem": 4 * DT * o, "r": 4 * o, "v_leak": 0 * o, "v_threshold": o}
+    path = tmp_path / "old.nir"
+    write_nir(path, chain((2,), nir.CubaLIF(**settings, v_reset=0 * o, w_in=3 * o)))
+    x = np.full((12, 1, 2), 1.5)
+    heavy = run(network_of_nir(path, DT).chips[0].graph, {"input": x}).nodes["n0"]
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/n0/w_in"]
+        del file["node/nodes/n0/v_reset"]
+    old = run(network_of_nir(path, DT).chips[0].graph, {"input": x}).nodes["n0"]
+    new = run(chain((2,), nir.CubaLIF(**settings, v_reset=0 * o, w_in=o)), {"input": x}).nodes["n0"]
+    np.testing.assert_array_equal(old, new)
+    assert 0 < old.sum() < heavy.sum()
+
+
 def test_nan_in_a_scalar_field_is_found(tmp_path):
     path = simple(tmp_path / "nan.nir")
     rewrite(path, "node/nodes/n1/r", data=float("nan"))
