@@ -68,9 +68,10 @@ def _host_layer(stage: HostStage, timesteps: int) -> DenseLayer:
         kind="linear",
         macs_per_pass=stage.macs_per_call,
         passes=timesteps if stage.form == "step" else 1,
-        weights=stage.macs_per_call,
+        weights=stage.macs_per_call if stage.weights is None else stage.weights,
         inputs=stage.input_elements,
         outputs=stage.output_elements,
+        not_counted=stage.not_counted,
     )
 
 

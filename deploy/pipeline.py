@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.deploy.backend import Backend, Inputs, Program
+from spikeport.deploy.lockstep import looped_stages, require_lockstep, run_lockstep
 from spikeport.errors import UsageError
+from spikeport.export.host_run import HostStepper
 from spikeport.export.onnx_stage import HostFunction
 from spikeport.export.recording import Recording
 from spikeport.export.stages import ChipStage, HostStage, StagedNetwork
@@ -39,7 +41,12 @@ class NetworkRun:
 
 
 def lower_network(network: StagedNetwork, backend: Backend, calibration: Inputs | None = None) -> dict[str, Program]:
-    """Lower every chip stage; `calibration` is what the first of them reads."""
+    """Lower every chip stage; `calibration` is what the first of them reads.
+
+    Raises:
+        UnfaithfulError: a loop across stages needs a backend that runs step by step.
+    """
+    require_lockstep(network, backend)
     programs = {}
     for stage in network.chips:
         known = calibration and all(tensor in calibration for tensor in stage.inputs.values())
@@ -57,8 +64,12 @@ def run_network(network: StagedNetwork, programs: Mapping[str, Program], inputs_
     if set(inputs_TB) != set(network.inputs):
         raise UsageError(f"inputs {sorted(inputs_TB)}", f"the network takes {sorted(network.inputs)}", "Name each once")
     run = NetworkRun({name: np.asarray(x) for name, x in inputs_TB.items()})
-    for stage in network.stages:
-        if isinstance(stage, ChipStage):
+    looped = looped_stages(network)
+    for i, stage in enumerate(network.stages):
+        if i in looped:
+            if i == looped.start:
+                _run_looped(network, looped, run)
+        elif isinstance(stage, ChipStage):
             _run_chip(stage, programs[stage.name], run)
         else:
             _run_host(stage, run)
@@ -76,13 +87,26 @@ def _run_chip(stage: ChipStage, program: Program, run: NetworkRun) -> None:
         run.tensors[tensor] = recording.aligned(node)
 
 
+def _run_looped(network: StagedNetwork, looped: range, run: NetworkRun) -> None:
+    start = time.perf_counter()
+    recordings, chip_inputs = run_lockstep(network, looped, run.tensors)
+    run.seconds += time.perf_counter() - start
+    run.recordings |= recordings
+    run.chip_inputs |= chip_inputs
+
+
 def _run_host(stage: HostStage, run: NetworkRun) -> None:
-    """Call a step stage on all steps at once, since it keeps no state, and a window stage once.
+    """Call a stage with state step by step, one without on all steps at once, and a window stage once.
 
     What a window stage answers has no time axis of its own and becomes one step.
     """
     given = {node: run.tensors[tensor] for node, tensor in stage.inputs.items()}
     steps, batch = next(iter(given.values())).shape[:2]
+    if stage.states:
+        stepper = HostStepper(stage.path, stage.states, batch)
+        rows = [stepper.step({node: x[t] for node, x in given.items()}) for t in range(steps)]
+        run.tensors |= {tensor: np.stack([row[node] for row in rows]) for node, tensor in stage.outputs.items()}
+        return
     if stage.form == "step":
         given = {node: x.reshape(steps * batch, *x.shape[2:]) for node, x in given.items()}
     values = HostFunction(stage.path)(given)

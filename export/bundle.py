@@ -16,7 +16,7 @@ from spikeport.errors import ArtefactError
 from spikeport.export.graph import ChipGraph
 from spikeport.export.manifest import ChipSpec, HostSpec, Manifest, read_manifest
 from spikeport.export.nir_file import read_nir
-from spikeport.export.stages import ChipStage, HostStage, Stage, StagedNetwork
+from spikeport.export.stages import ChipStage, HostStage, Stage, StagedNetwork, TensorRegister
 from spikeport.files import sha256
 
 MANIFEST = "manifest.json"
@@ -103,7 +103,9 @@ class Bundle:
                 )
         stages = tuple(_stage(path, manifest.dt_s, spec) for spec in manifest.stages)
         inputs = {spec.name: spec.shape for spec in manifest.inputs}
-        return cls(path, manifest, StagedNetwork(manifest.name, manifest.dt_s, inputs, manifest.outputs, stages))
+        registers = tuple(TensorRegister(spec.tensor, spec.source, spec.shape) for spec in manifest.registers)
+        network = StagedNetwork(manifest.name, manifest.dt_s, inputs, manifest.outputs, stages, registers)
+        return cls(path, manifest, network)
 
     @cached_property
     def sha256(self) -> str:
@@ -135,4 +137,6 @@ def _stage(path: Path, dt_s: float, spec: ChipSpec | HostSpec) -> Stage:
         spec.input_elements,
         spec.output_elements,
         spec.not_counted,
+        spec.states,
+        spec.weights,
     )

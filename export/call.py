@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from spikeport.errors import UsageError
 from spikeport.export.bundle import Bundle
 from spikeport.export.network import Description, export_network
 from spikeport.provenance import machine, versions
@@ -20,6 +21,7 @@ def export(
     dt_s: float,
     out: str | Path | None = None,
     verify: bool = True,
+    feedback: Mapping[str, int] | None = None,
 ) -> Bundle:
     """Export a snnTorch network to a bundle, verified on `sample` at every neuron, step and sample.
 
@@ -29,11 +31,26 @@ def export(
         dt_s: the time step in seconds.
         out: the bundle's folder, which must not exist; by default `<class name>.bundle` here.
         verify: `False` writes unverified, and the manifest says so.
+        feedback: for `def forward(self, x, prev): ...; return out, new_prev`, where `prev` is `new_prev` of the step
+            before and 0 at first: `{"prev": 1}`, its place among forward's outputs.
 
     Raises:
         UnfaithfulError: the network has no faithful form; the message names node, value, reason and fix.
-        UsageError: `out` exists, or the sample does not fit.
+        UsageError: an argument is of the wrong type, `out` exists, or the sample does not fit.
     """
+    _check_arguments(net, sample, dt_s)
     folder = Path(out) if out is not None else Path(f"{type(net).__name__}.bundle")
     description = Description(folder.name.removesuffix(".bundle"), {}, {"environment": machine() | versions(PACKAGES)})
-    return export_network(net, sample, dt_s, folder, description, verify)
+    return export_network(net, sample, dt_s, folder, description, verify, feedback)
+
+
+def _check_arguments(net: object, sample: object, dt_s: object) -> None:
+    if not isinstance(net, nn.Module):
+        raise UsageError(f"net of type {type(net).__name__}", "it is no torch module", "Give the network itself")
+    tensors = list(sample.values()) if isinstance(sample, Mapping) else [sample]
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            fix = "Give a tensor [T, B, *shape], or one for each argument of forward by name"
+            raise UsageError(f"sample of type {type(tensor).__name__}", "it is no torch tensor", fix)
+    if isinstance(dt_s, bool) or not isinstance(dt_s, int | float):
+        raise UsageError(f"dt_s = {dt_s!r}", "a time step is a positive number of seconds", "Give it in seconds")

@@ -1,24 +1,26 @@
 """Cutting a traced step into parts that run on a chip and parts that run on the host beside it.
 
-What no chip has (the product of two signals, softmax, norms, rectified or gated values) makes a host part, as long as
-it keeps no state. Neurons make chip parts. Everything else goes to the part that reads it, so that a weighted
+What no chip has (the product of two signals, softmax, norms, rectified or gated values, LSTM cells) makes a host part.
+Neurons make chip parts. Everything else goes to the part that reads it, so that a weighted
 layer stands with the neurons that it feeds, and there are as few cuts as the order of operations allows.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.fx.passes.split_module import split_module
 
+from spikeport.export.convert.feedback import returned_nodes
 from spikeport.export.convert.functions import target_name
-from spikeport.export.convert.trace import STATEFUL, Trace, forget
+from spikeport.export.convert.trace import STATEFUL, Trace
+from spikeport.export.host_state import HOST_NEURONS
 from spikeport.export.shapes import Shape
 
 Kind = Literal["chip", "host"]
@@ -36,6 +38,10 @@ HOST_LAYERS: tuple[type[nn.Module], ...] = (
     nn.GroupNorm,
     nn.InstanceNorm1d,
     nn.InstanceNorm2d,
+    nn.RNNCell,
+    nn.GRUCell,
+    nn.LSTMCell,
+    *HOST_NEURONS,
 )
 HOST_CALLS: frozenset[Any] = frozenset(
     (
@@ -79,12 +85,35 @@ class Part:
         module: computes one step; its arguments are `inputs`.
         inputs: for each argument, the tensor that it reads.
         outputs: the tensors that it writes, in the order in which it returns them.
+        loops: the arguments that are an output of this very part of the step before, with its place.
     """
 
     kind: Kind
     module: fx.GraphModule
     inputs: tuple[tuple[str, str], ...]
     outputs: tuple[str, ...]
+    loops: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A step in parts.
+
+    Attributes:
+        parts: in order of execution.
+        outputs: the tensors that the whole step returns.
+        feedback: for each tensor that carries another of the step before, which.
+    """
+
+    parts: tuple[Part, ...]
+    outputs: tuple[str, ...]
+    feedback: Mapping[str, str]
+
+    @property
+    def registers(self) -> dict[str, str]:
+        """The feedback between parts."""
+        read = {tensor for part in self.parts for argument, tensor in part.inputs if argument not in part.loops}
+        return {tensor: source for tensor, source in self.feedback.items() if tensor in read}
 
 
 def needs_host(traced: Trace) -> bool:
@@ -92,12 +121,8 @@ def needs_host(traced: Trace) -> bool:
     return any(_kind(node, traced) == "host" for node in traced.module.graph.nodes)
 
 
-def cut(traced: Trace) -> tuple[tuple[Part, ...], tuple[str, ...]]:
-    """Cut a traced step into parts, in order of execution.
-
-    Returns:
-        The parts, and the tensors that the whole step returns.
-    """
+def cut(traced: Trace) -> Cut:
+    """Cut a traced step into parts."""
     levels = _levels(traced)
     root = split_module(traced.module, traced.module, lambda node: levels[node])
     tensors: dict[fx.Node, str | tuple[str, ...]] = {}
@@ -113,9 +138,16 @@ def cut(traced: Trace) -> tuple[tuple[Part, ...], tuple[str, ...]]:
         elif node.op == "call_function":
             source, index = node.args
             tensors[node] = tensors[source][index]
-    (output,) = (node for node in root.graph.nodes if node.op == "output")
-    returned = output.args[0] if isinstance(output.args[0], tuple | list) else (output.args[0],)
-    return tuple(parts), tuple(str(tensors[node]) for node in returned)
+    outputs = tuple(str(tensors[node]) for node in returned_nodes(root.graph))
+    feedback = {name: outputs[loop.place] for name, loop in traced.loops.items()}
+    return Cut(tuple(_closed(part, feedback) for part in parts), outputs, feedback)
+
+
+def _closed(part: Part, feedback: Mapping[str, str]) -> Part:
+    """Note which feedback stays inside the part."""
+    carried = {argument: feedback[tensor] for argument, tensor in part.inputs if tensor in feedback}
+    places = {argument: part.outputs.index(source) for argument, source in carried.items() if source in part.outputs}
+    return replace(part, loops=places)
 
 
 def _part(root: fx.GraphModule, node: fx.Node, tensors: Mapping[fx.Node, Any]) -> Part:
@@ -123,8 +155,7 @@ def _part(root: fx.GraphModule, node: fx.Node, tensors: Mapping[fx.Node, Any]) -
     assert isinstance(module, fx.GraphModule)
     level = int(str(node.target).removeprefix("submod_"))
     arguments = [str(n.target) for n in module.graph.nodes if n.op == "placeholder"]
-    (output,) = (n for n in module.graph.nodes if n.op == "output")
-    count = len(output.args[0]) if isinstance(output.args[0], tuple | list) else 1
+    count = len(returned_nodes(module.graph))
     stem = f"stage_{level}"
     outputs = (stem,) if count == 1 else tuple(f"{stem}_{i}" for i in range(count))
     sources = [source for source in node.args if isinstance(source, fx.Node)]
@@ -155,15 +186,15 @@ def _kind(node: fx.Node, traced: Trace) -> Kind | None:
     """Return where a call must run, `None` where it may run in either place."""
     if node.op == "call_module":
         layer = traced.module.get_submodule(str(node.target))
-        if isinstance(layer, STATEFUL):
+        if _is_spiking(node, traced):
             return "chip"
         if isinstance(layer, nn.MaxPool2d):
             return None if _is_binary(node.all_input_nodes[0], traced) else "host"
         return "host" if isinstance(layer, HOST_LAYERS) else None
     if node.op not in ("call_function", "call_method"):
         return None
-    if node.target is operator.getitem and _is_spiking(node.all_input_nodes[0], traced):
-        return "chip"
+    if node.target is operator.getitem and node.all_input_nodes[0].op == "call_module":
+        return _kind(node.all_input_nodes[0], traced)
     name = target_name(node)
     if name in PRODUCTS:
         return "host" if all(isinstance(a, fx.Node) and a.op != "get_attr" for a in node.args[:2]) else None
@@ -173,7 +204,8 @@ def _kind(node: fx.Node, traced: Trace) -> Kind | None:
 
 
 def _is_spiking(node: fx.Node, traced: Trace) -> bool:
-    return node.op == "call_module" and isinstance(traced.module.get_submodule(str(node.target)), STATEFUL)
+    layer = traced.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return isinstance(layer, STATEFUL) and not isinstance(layer, HOST_NEURONS)
 
 
 def _is_binary(node: fx.Node, traced: Trace) -> bool:
@@ -184,22 +216,3 @@ def _is_binary(node: fx.Node, traced: Trace) -> bool:
 
 def _flattens(before: Shape | None, after: Shape | None) -> bool:
     return before is not None and after is not None and (after == before or len(after) <= len(before))
-
-
-def run_parts(parts: Sequence[Part], sample_TB: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Run the parts step by step from the zero state; return every tensor [T, B, *shape], inputs among them."""
-    rows: dict[str, list[Tensor]] = {name: [] for part in parts for name in part.outputs}
-    for part in parts:
-        forget(part.module)
-    with torch.no_grad():
-        for t in range(len(next(iter(sample_TB.values())))):
-            now = {name: x[t] for name, x in sample_TB.items()}
-            for part in parts:
-                result = part.module(*[now[tensor] for _, tensor in part.inputs])
-                values = result if isinstance(result, tuple | list) else (result,)
-                now |= dict(zip(part.outputs, values, strict=True))
-            for name, values_T in rows.items():
-                values_T.append(now[name])
-    for part in parts:
-        forget(part.module)
-    return {**sample_TB, **{name: torch.stack(values_T) for name, values_T in rows.items()}}

@@ -6,31 +6,25 @@ Shapes: T time, B batch, `*` the value's own shape.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import prod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from spikeport.errors import UnfaithfulError
+from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.audit import Agreement
 from spikeport.export.convert import Conversion, convert
+from spikeport.export.convert.feedback import returned_nodes
 from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.convert.window import WindowModel, window_model
-from spikeport.export.cut import Part, cut, needs_host, run_parts
-from spikeport.export.manifest import ChipSpec, HostSpec
+from spikeport.export.cut import Cut, Part, cut, needs_host
+from spikeport.export.host_draft import HostDraft, draft_part
+from spikeport.export.manifest import ChipSpec, RegisterSpec
 from spikeport.export.nir_file import write_nir
-from spikeport.export.onnx_stage import (
-    HOST_TOLERANCE,
-    HostFunction,
-    export_step,
-    export_window,
-    host_difference,
-    macs_per_call,
-)
 from spikeport.export.recording import Recording
+from spikeport.export.run_parts import run_parts
 from spikeport.export.verify import check_trace, record_model, verify
 from spikeport.files import sha256
 
@@ -72,74 +66,13 @@ class ChipDraft:
         )
 
 
-@dataclass
-class HostDraft:
-    """A host stage.
-
-    Attributes:
-        name: its name.
-        module: the function.
-        form: `step` or `window`.
-        inputs: the tensor of each argument.
-        outputs: the tensor of each result.
-        values_TB: those tensors on the sample, as torch computes them.
-        difference: of onnxruntime from torch, once written.
-    """
-
-    name: str
-    module: nn.Module
-    form: Literal["step", "window"]
-    inputs: dict[str, str]
-    outputs: dict[str, str]
-    values_TB: dict[str, Tensor]
-    difference: float = field(default=0.0)
-
-    def write(self, folder: Path, index: int) -> HostSpec:
-        """Write `NN_name.onnx` and hold it against torch on the sample.
-
-        Raises:
-            UnfaithfulError: onnxruntime computes something else.
-        """
-        path = folder / f"{index:02}_{self.name}.onnx"
-        given = [self.values_TB[tensor].float() for tensor in self.inputs.values()]
-        if self.form == "window":
-            export_window(self.module, given[0], path)
-        else:
-            given = [x.flatten(0, 1) for x in given]
-            export_step(self.module, given, list(self.inputs), list(self.outputs), path)
-        got = HostFunction(path)({name: x.numpy() for name, x in zip(self.inputs, given, strict=True)})
-        for node, tensor in self.outputs.items():
-            expected = self.values_TB[tensor].float()
-            folded = expected[0] if self.form == "window" else expected.flatten(0, 1)
-            self.difference = max(self.difference, host_difference(folded.numpy(), got[node]))
-        if self.difference > HOST_TOLERANCE:
-            raise UnfaithfulError(
-                f"host stage '{self.name}'",
-                f"its ONNX form differs by {self.difference:.2g}",
-                "Please report this network",
-            )
-        macs, left_out = macs_per_call(path)
-        return HostSpec(
-            name=self.name,
-            file=path.name,
-            sha256=sha256(path),
-            form=self.form,
-            timesteps_out=1 if self.form == "window" else len(self.values_TB[next(iter(self.inputs.values()))]),
-            inputs=self.inputs,
-            outputs=self.outputs,
-            macs_per_call=macs,
-            input_elements=sum(prod(self.values_TB[t].shape[2:]) for t in self.inputs.values()),
-            output_elements=sum(prod(self.values_TB[t].shape[2:]) for t in self.outputs.values()),
-            not_counted=left_out,
-        )
-
-
 @dataclass(frozen=True)
 class Drafts:
-    """All stages, in order, and the tensors that the network answers with."""
+    """All stages, in order, the tensors that the network answers with, and the loops across stages."""
 
     stages: tuple[ChipDraft | HostDraft, ...]
     outputs: dict[str, Tensor]
+    registers: tuple[RegisterSpec, ...] = ()
 
     @property
     def chips(self) -> tuple[ChipDraft, ...]:
@@ -154,6 +87,7 @@ def draft(
     dt_s: float,
     names: tuple[str, ...] | None,
     check: bool,
+    feedback: Mapping[str, int] | None = None,
 ) -> Drafts:
     """Trace, cut, convert and verify a network on its sample.
 
@@ -162,42 +96,58 @@ def draft(
     """
     first_B = {n: x[0] for n, x in sample_TB.items()}
     window = window_model(core, sample_TB, names)
+    if window and feedback:
+        raise UsageError(f"feedback {dict(feedback)}", "forward takes all time steps at once", "Export one step")
     core = window.step if window else core
-    traced = trace(core, first_B, names)
+    traced = trace(core, first_B, names, feedback)
     if needs_host(traced):
-        stages, outputs = _cut_stages(traced, sample_TB, dt_s, check)
+        stages, outputs, registers = _cut_stages(traced, sample_TB, dt_s, check)
     else:
-        stage = _chip(CORE, convert(core, first_B, dt_s, names), {n: n for n in sample_TB}, sample_TB, check, window)
+        conversion = convert(core, first_B, dt_s, names, feedback)
+        stage = _chip(CORE, conversion, {n: n for n in sample_TB}, _fed_back(traced, sample_TB), check, window)
         stage.outputs = {n: SPIKES if readout is not None else n for n in stage.conversion.graph.outputs}
         outputs = {stage.outputs[n]: torch.from_numpy(stage.recording.nodes[n]) for n in stage.outputs}
-        stages = [stage]
+        stages, registers = [stage], ()
     if readout is not None:
         last = _readout(readout, outputs)
-        return Drafts((*stages, last), {LOGITS: last.values_TB[LOGITS]})
-    return Drafts(tuple(stages), outputs)
+        return Drafts((*stages, last), {LOGITS: last.values_TB[LOGITS]}, registers)
+    return Drafts(tuple(stages), outputs, registers)
+
+
+def _fed_back(traced: Trace, sample_TB: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the sample, and what the model hands itself from step to step on it."""
+    if not traced.loops:
+        return sample_TB
+    outputs = tuple(f"output_{i}" for i in range(len(returned_nodes(traced.module.graph))))
+    whole = Part("chip", traced.module, tuple((name, name) for name in traced.inputs), outputs)
+    step = Cut((whole,), outputs, {name: outputs[loop.place] for name, loop in traced.loops.items()})
+    tensors = run_parts(step, sample_TB, traced.loops).tensors
+    return {name: tensors[name] for name in traced.inputs}
 
 
 def _cut_stages(
     traced: Trace, sample_TB: Mapping[str, Tensor], dt_s: float, check: bool
-) -> tuple[list[ChipDraft | HostDraft], dict[str, Tensor]]:
+) -> tuple[list[ChipDraft | HostDraft], dict[str, Tensor], tuple[RegisterSpec, ...]]:
+    step = cut(traced)
+    run = run_parts(step, sample_TB, traced.loops)
     if check:
-        check_trace(traced, sample_TB)
-    parts, returned = cut(traced)
-    tensors = run_parts(parts, sample_TB)
+        check_trace(traced, run.tensors)
     stages: list[ChipDraft | HostDraft] = []
-    for i, part in enumerate(parts):
+    for i, part in enumerate(step.parts):
         stages.append(
-            _chip_part(i, part, tensors, dt_s, check) if part.kind == "chip" else _host_part(i, part, tensors)
+            _chip_part(i, part, run.tensors, dt_s, check) if part.kind == "chip" else draft_part(i, part, run)
         )
     if not any(isinstance(stage, ChipDraft) for stage in stages):
         raise UnfaithfulError("the model", "no part of it can run on a chip", "Export ANNs as ONNX")
-    return stages, {name: tensors[name] for name in returned}
+    registers = [RegisterSpec(tensor=n, source=u, shape=traced.loops[n].shape) for n, u in step.registers.items()]
+    return stages, {name: run.tensors[name] for name in step.outputs}, tuple(registers)
 
 
 def _chip_part(index: int, part: Part, tensors: Mapping[str, Tensor], dt_s: float, check: bool) -> ChipDraft:
     sample_TB = {argument: tensors[tensor] for argument, tensor in part.inputs}
-    conversion = convert(part.module, {n: x[0] for n, x in sample_TB.items()}, dt_s)
-    stage = _chip(f"chip_{index}", conversion, dict(part.inputs), sample_TB, check)
+    conversion = convert(part.module, {n: x[0] for n, x in sample_TB.items()}, dt_s, feedback=part.loops)
+    inputs = {argument: tensor for argument, tensor in part.inputs if argument not in part.loops}
+    stage = _chip(f"chip_{index}", conversion, inputs, sample_TB, check)
     stage.outputs = dict(zip(conversion.outputs, part.outputs, strict=True))
     return stage
 
@@ -213,18 +163,6 @@ def _chip(
     recording = window.record(conversion, sample_TB) if window else record_model(conversion, sample_TB)
     agreement = verify(conversion, sample_TB, recording) if check else None
     return ChipDraft(name, conversion, inputs, {}, recording, agreement)
-
-
-def _host_part(index: int, part: Part, tensors: Mapping[str, Tensor]) -> HostDraft:
-    touched = [tensor for _, tensor in part.inputs] + list(part.outputs)
-    return HostDraft(
-        f"host_{index}",
-        part.module,
-        "step",
-        dict(part.inputs),
-        {name: name for name in part.outputs},
-        {name: tensors[name] for name in touched},
-    )
 
 
 def _readout(readout: nn.Module, outputs: Mapping[str, Tensor]) -> HostDraft:

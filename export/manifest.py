@@ -48,7 +48,7 @@ class ChipSpec(_Model):
 
 
 class HostSpec(_Model):
-    """A host stage: an ONNX file."""
+    """A host stage: an ONNX file; the states of a step stage go in as `state_in/<name>`, out as `state_out/<name>`."""
 
     kind: Literal["host"] = "host"
     name: str
@@ -62,6 +62,16 @@ class HostSpec(_Model):
     input_elements: int = Field(ge=1)
     output_elements: int = Field(ge=1)
     not_counted: tuple[str, ...] = ()
+    weights: int | None = Field(default=None, ge=0)
+    states: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+
+
+class RegisterSpec(_Model):
+    """A tensor that carries another of the step before, 0 at a sample's first step, across stages."""
+
+    tensor: str
+    source: str
+    shape: tuple[int, ...]
 
 
 class RewriteSpec(_Model):
@@ -96,6 +106,7 @@ class Manifest(_Model):
     inputs: tuple[InputSpec, ...]
     outputs: tuple[str, ...]
     stages: tuple[Annotated[ChipSpec | HostSpec, Field(discriminator="kind")], ...]
+    registers: tuple[RegisterSpec, ...] = ()
     golden_sha256: Sha256
     rewrites: tuple[RewriteSpec, ...]
     verification: Verification

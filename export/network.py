@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 from spikeport.errors import UsageError
 from spikeport.export.bundle import GOLDEN, MANIFEST, Bundle, Golden
-from spikeport.export.drafts import Drafts, HostDraft, draft
+from spikeport.export.convert import Rewrite
+from spikeport.export.drafts import Drafts, draft
+from spikeport.export.host_draft import HostDraft
+from spikeport.export.host_state import FORGETS
 from spikeport.export.manifest import InputSpec, Manifest, RewriteSpec, Verification
 from spikeport.files import new_folder, refuse_existing, sha256
 from spikeport.models.network import SpikingNetwork
@@ -44,6 +47,7 @@ def export_network(
     out: Path,
     description: Description,
     check: bool = True,
+    feedback: Mapping[str, int] | None = None,
 ) -> Bundle:
     """Write the bundle of `model` to the new folder `out`.
 
@@ -55,6 +59,8 @@ def export_network(
         out: a folder that does not exist.
         description: see there.
         check: `False` writes without verification, and the manifest says so.
+        feedback: the arguments of forward that are one of its outputs of the step before (0 at first), with its place
+            among them, counted from 0. They are not in the sample.
 
     Raises:
         UnfaithfulError: the model has no faithful form, or the converted graph is not the model.
@@ -64,10 +70,20 @@ def export_network(
     core, readout = (model.core, model.readout) if isinstance(model, SpikingNetwork) else (model, None)
     names = model.input_names if isinstance(model, SpikingNetwork) else None
     sample_TB = _named(core, sample, names)
-    stages = draft(core, readout, sample_TB, dt_s, names, check)
+    _check_feedback(model, sample_TB, feedback or {})
+    stages = draft(core, readout, sample_TB, dt_s, names, check, feedback)
     with new_folder(out) as folder:
         _write(folder, stages, sample_TB, dt_s, check, description)
     return Bundle.open(out)
+
+
+def _check_feedback(model: nn.Module, sample_TB: Mapping[str, Tensor], feedback: Mapping[str, int]) -> None:
+    if feedback and isinstance(model, SpikingNetwork):
+        reason = "a SpikingNetwork calls its core without anything of the step before"
+        raise UsageError(f"feedback {dict(feedback)}", reason, "Export the core alone")
+    if both := sorted(set(feedback) & set(sample_TB)):
+        reason = "it is in the sample too, and comes from forward itself, from 0"
+        raise UsageError(f"feedback '{both[0]}'", reason, "Leave it out of the sample")
 
 
 def _named(core: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None) -> dict[str, Tensor]:
@@ -99,6 +115,8 @@ def _write(
     _golden(drafts, sample_TB).save(folder / GOLDEN)
     timesteps = len(next(iter(sample_TB.values())))
     rewrites = [rewrite for chip in drafts.chips for rewrite in chip.conversion.rewrites]
+    hosts = [stage for stage in drafts.stages if isinstance(stage, HostDraft)]
+    rewrites += [Rewrite(n.name, FORGETS) for stage in hosts for n in stage.neurons if n.forgets]
     manifest = Manifest(
         name=description.name,
         dt_s=dt_s,
@@ -109,6 +127,7 @@ def _write(
         ),
         outputs=tuple(drafts.outputs),
         stages=specs,
+        registers=drafts.registers,
         golden_sha256=sha256(folder / GOLDEN),
         rewrites=tuple(RewriteSpec(node=r.node, what=r.what, bound=r.bound) for r in rewrites),
         verification=_verification(drafts, sample_TB, check),
@@ -130,13 +149,13 @@ def _golden(drafts: Drafts, sample_TB: Mapping[str, Tensor]) -> Golden:
 def _verification(drafts: Drafts, sample_TB: Mapping[str, Tensor], check: bool) -> Verification:
     """Call it once the stages are written: only then is the host's difference known."""
     audits = [chip.agreement for chip in drafts.chips if chip.agreement]
-    host = [stage.difference for stage in drafts.stages if isinstance(stage, HostDraft)]
+    host = [stage.agreement for stage in drafts.stages if isinstance(stage, HostDraft)]
     return Verification(
         status="exact" if check else "skipped",
         samples=next(iter(sample_TB.values())).shape[1] if check else 0,
-        entries=sum(audit.entries for audit in audits),
-        ties=sum(audit.ties for audit in audits),
-        host_max_difference=max(host) if host else None,
+        entries=sum(audit.entries for audit in audits) + sum(stage.entries for stage in host),
+        ties=sum(audit.ties for audit in audits) + sum(stage.ties for stage in host),
+        host_max_difference=max(stage.difference for stage in host) if host else None,
     )
 
 

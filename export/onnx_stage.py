@@ -9,7 +9,6 @@ import copy
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from spikeport.errors import ArtefactError, UnfaithfulError
 
 # float32 sums of different order; host outputs are compared relative to their own largest value.
 HOST_TOLERANCE = 1e-5
-# Operators that move or reshape, or do one addition or comparison an element: no multiply-accumulates.
-FREE = {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Cast", "Constant", "Concat"}
 
 HostArray = NDArray[np.float32]
 
@@ -44,7 +41,7 @@ def export_window(function: nn.Module, sample_TBN: Tensor, path: Path) -> None:
 def export_step(
     function: nn.Module, sample_BN: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str], path: Path
 ) -> None:
-    """Write `function`, which maps one step [B, *shape] to [B, *shape] without state, as ONNX with free B.
+    """Write `function`, which maps one step [B, *shape] to [B, *shape] and keeps nothing, as ONNX with free B.
 
     Raises:
         UnfaithfulError: torch cannot express it in ONNX.
@@ -106,29 +103,6 @@ def _without_provenance(model: onnx.ModelProto) -> onnx.ModelProto:
         del value.metadata_props[:]
         value.doc_string = ""
     return model
-
-
-def macs_per_call(path: Path) -> tuple[int, tuple[str, ...]]:
-    """Return the multiply-accumulates of one call on one sample, and the operators that this leaves out."""
-    model = onnx.shape_inference.infer_shapes(onnx.load(path))
-    values = [*model.graph.value_info, *model.graph.input, *model.graph.output]
-    shapes = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
-    shapes |= {w.name: tuple(w.dims) for w in model.graph.initializer}
-    weights = {w.name for w in model.graph.initializer}
-    macs, left_out = 0, set()
-    for node in model.graph.node:
-        if node.op_type in ("Gemm", "MatMul") and node.output[0] in shapes:
-            macs += _matmul_macs(node, shapes, weights)
-        elif node.op_type not in FREE:
-            left_out.add(node.op_type)
-    return macs, tuple(sorted(left_out))
-
-
-def _matmul_macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]], weights: set[str]) -> int:
-    """One product is a MAC; dimensions that are free (T, B) count once, and stand as 0 in the shapes."""
-    summed = shapes[node.input[1]][-2:] if node.input[1] in weights else shapes[node.input[0]][-1:]
-    inner = shapes[node.input[0]][-1] if node.op_type == "MatMul" else prod(summed) // shapes[node.output[0]][-1]
-    return inner * prod(n for n in shapes[node.output[0]] if n)
 
 
 class HostFunction:

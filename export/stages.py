@@ -7,7 +7,7 @@ they run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -42,12 +42,14 @@ class HostStage:
     Attributes:
         name: unique in the network.
         path: the ONNX file.
-        form: `step`: called for every step, without state; `window`: once with all T steps, giving T_out steps.
+        form: `step`: called for every step; `window`: once with all T steps, giving T_out steps.
         timesteps_out: T_out of a window stage.
         macs_per_call: multiply-accumulates of one call on one sample.
         input_elements: elements that one call reads, for one sample and, of a window, for one step.
         output_elements: elements that one call writes, for one sample.
         not_counted: ONNX operators whose cost `macs_per_call` leaves out.
+        states: what a step stage carries from step to step, with its shape; 0 at a sample's first step.
+        weights: how many it stores, `None` where the bundle does not say.
     """
 
     name: str
@@ -60,10 +62,27 @@ class HostStage:
     input_elements: int
     output_elements: int
     not_counted: tuple[str, ...] = ()
+    states: Mapping[str, Shape] = field(default_factory=dict)
+    weights: int | None = None
     kind: Literal["host"] = "host"
 
 
 Stage = ChipStage | HostStage
+
+
+@dataclass(frozen=True)
+class TensorRegister:
+    """A loop across stages: a tensor that is another of the step before.
+
+    Attributes:
+        tensor: what stages read; 0 at a sample's first step.
+        source: what a later stage writes.
+        shape: of both, without time and batch.
+    """
+
+    tensor: str
+    source: str
+    shape: Shape
 
 
 @dataclass(frozen=True)
@@ -76,6 +95,7 @@ class StagedNetwork:
         inputs: the shape of each input tensor, without time and batch.
         outputs: the tensors that the network answers with.
         stages: in order of execution.
+        registers: the loops across stages; what they span runs step by step.
     """
 
     name: str
@@ -83,6 +103,7 @@ class StagedNetwork:
     inputs: Mapping[str, Shape]
     outputs: tuple[str, ...]
     stages: tuple[Stage, ...]
+    registers: tuple[TensorRegister, ...] = ()
 
     @property
     def chips(self) -> tuple[ChipStage, ...]:

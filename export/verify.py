@@ -98,7 +98,7 @@ def verify(conversion: Conversion, sample_TB: Mapping[str, Tensor], recording: R
     """
     check_trace(conversion.trace, sample_TB)
     recording = recording or record_model(conversion, sample_TB)
-    agreement = audit(conversion.graph, {n: x.numpy() for n, x in sample_TB.items()}, recording)
+    agreement = audit(conversion.graph, {n: sample_TB[n].numpy() for n in conversion.graph.inputs}, recording)
     if not agreement.exact and agreement.mismatches == 0:
         raise UnfaithfulError(
             "the sample",
@@ -121,20 +121,22 @@ def check_trace(trace: Trace, sample_TB: Mapping[str, Tensor], samples: int = 2)
         UnfaithfulError: they differ on the first `samples` samples.
     """
     traced, original, carried = trace.module, trace.original, trace.carried
-    inputs_TB = [sample_TB[n][:, :samples] for n in trace.inputs]
-    states = dict.fromkeys(carried.loops, torch.zeros(0))
+    inputs_TB = {n: sample_TB[n][:, :samples] for n in trace.inputs}
+    forwarded = [n for n in carried.arguments if n not in carried.loops]
+    fed_back = {n: carried.kept[loop.place] for n, loop in trace.loops.items()}
+    states = dict.fromkeys(carried.loops, torch.zeros(0)) | {n: inputs_TB[n][0] for n in fed_back}
     forget(traced)
     forget(original)
     with torch.no_grad():
-        for t in range(len(inputs_TB[0])):
-            step = iter(x[t] for x in inputs_TB)
-            returned = original(*[states[n] if n in states else next(step) for n in carried.arguments])
+        for t in range(len(next(iter(inputs_TB.values())))):
+            step = {n: x[t] for n, x in zip(forwarded, inputs_TB.values(), strict=True)}
+            returned = original(*[{**step, **states}[n] for n in carried.arguments])
             kept = returned
+            states = {n: _at(returned, place) for n, place in {**carried.loops, **fed_back}.items()}
             if carried.loops:
-                states = {n: returned[place] for n, place in carried.loops.items()}
                 rest = tuple(returned[i] for i in carried.kept)
                 kept = rest if len(rest) > 1 else rest[0]
-            if not _same(traced(*[x[t] for x in inputs_TB]), kept):
+            if not _same(traced(*[x[t] for x in inputs_TB.values()]), kept):
                 raise UnfaithfulError(
                     f"model {type(original).__name__}",
                     f"its forward does more than its layers and calls (the output differs at step {t}): "
@@ -147,6 +149,10 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor):
         return isinstance(b, Tensor) and bool(torch.equal(a, b))
     return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+
+
+def _at(returned: Any, place: int) -> Any:
+    return returned[place] if isinstance(returned, tuple | list) else returned
 
 
 def describe(agreement: Agreement) -> str:

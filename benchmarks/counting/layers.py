@@ -21,6 +21,7 @@ class DenseLayer:
         outputs: output elements of one run.
         nonzero_macs: multiply-accumulates with a non-zero input, summed over all counted samples; `None` where
             its inputs were not seen.
+        not_counted: operators whose work is in none of these figures.
     """
 
     name: str
@@ -31,6 +32,7 @@ class DenseLayer:
     inputs: int
     outputs: int
     nonzero_macs: int | None = None
+    not_counted: tuple[str, ...] = ()
 
     @classmethod
     def linear(cls, name: str, inputs: int, outputs: int, passes: int = 1) -> DenseLayer:

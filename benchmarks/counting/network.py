@@ -83,6 +83,9 @@ def snn_block(counts: NetworkCounts) -> blocks.Counts:
         if layer.name in nodes:
             raise UsageError(f"host stage '{layer.name}'", "a chip node has that name", "Rename it")
         nodes[layer.name] = _dense_node(layer, n)
+        if layer.not_counted:
+            reason = f"on the host, none of its multiply-accumulates: {', '.join(layer.not_counted)}"
+            left_out.append(blocks.NotCounted(name=layer.name, reason=reason))
     return _block(n, totals, nodes, left_out, {})
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from spikeport.errors import UnfaithfulError
 from spikeport.export.convert.builder import UNUSED, Builder, Rewrite, Signal, Tap
 from spikeport.export.convert.catalogue import converters, functions
+from spikeport.export.convert.feedback import close_loops, require_zero_start
 from spikeport.export.convert.functions import Call, target_name
 from spikeport.export.convert.joining import Joined, concatenate, feed_joined, merge
 from spikeport.export.convert.states import returned_states
@@ -47,7 +48,11 @@ class Conversion:
 
 
 def convert(
-    model: nn.Module, sample_B: Mapping[str, Tensor], dt_s: float, input_names: tuple[str, ...] | None = None
+    model: nn.Module,
+    sample_B: Mapping[str, Tensor],
+    dt_s: float,
+    input_names: tuple[str, ...] | None = None,
+    feedback: Mapping[str, int] | None = None,
 ) -> Conversion:
     """Convert one time step of `model`.
 
@@ -56,11 +61,12 @@ def convert(
         sample_B: one step's inputs by forward's argument names, [B, *shape].
         dt_s: the time step in seconds.
         input_names: what to call forward's arguments, where not as in the code.
+        feedback: the arguments that are outputs of the step before, with their place among forward's outputs.
 
     Raises:
         UnfaithfulError: a layer or call has no faithful form; the message names it and the nearest choice.
     """
-    traced = trace(model, sample_B, input_names)
+    traced = trace(model, sample_B, input_names, feedback)
     builder = Builder(dt_s)
     values: dict[fx.Node, Any] = {}
     outputs: dict[str, str] = {}
@@ -72,11 +78,14 @@ def convert(
             values[node] = _input(builder, next(inputs), traced.shapes[node.name])
         else:
             values[node] = _convert_node(builder, traced, node, values)
+    back = close_loops(builder, {name: tuple(outputs)[loop.place] for name, loop in traced.loops.items()})
     builder.prune()
     _require_neurons(builder, model)
     builder.rewrites += [Rewrite(name, STATE_CARRIED) for name in traced.carried.loops]
     builder.rewrites += [Rewrite(name, UNUSED) for name in traced.dropped]
-    return Conversion(builder.graph(), traced, builder.taps, outputs, tuple(builder.rewrites))
+    graph = builder.graph()
+    require_zero_start(graph, back)
+    return Conversion(graph, traced, builder.taps, outputs, tuple(builder.rewrites))
 
 
 def _input(builder: Builder, name: str, shape: tuple[int, ...] | None) -> Signal:

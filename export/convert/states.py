@@ -24,6 +24,8 @@ STATES: Mapping[type[nn.Module], tuple[str, ...]] = {
     snntorch.Alpha: ("syn_exc", "syn_inh", "mem"),
     snntorch.RLeaky: ("spk", "mem"),
     snntorch.RSynaptic: ("spk", "syn", "mem"),
+    snntorch.SLSTM: ("syn", "mem"),
+    snntorch.SConv2dLSTM: ("syn", "mem"),
 }
 
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import snntorch
 import torch
 from torch import Tensor, fx, nn
 
-from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.errors import SpikeportError, UnfaithfulError, UsageError
 from spikeport.export.convert.bntt import refuse_unshared_norms
 from spikeport.export.convert.delta import use_delta_cells
+from spikeport.export.convert.feedback import Loop, loops_of, places, require_samples, require_shapes, zero_start
 from spikeport.export.convert.states import Carried, carry_states
 from spikeport.export.convert.stepping import StepCell
 from spikeport.export.shapes import Shape
@@ -45,6 +46,7 @@ class Trace:
         original: another private copy, not traced: what the model's own forward does.
         carried: the states that the model's own loop carries by hand.
         dropped: the calls that no output depends on, which are left out.
+        loops: the inputs that are an output of the step before.
     """
 
     module: fx.GraphModule
@@ -53,15 +55,23 @@ class Trace:
     original: nn.Module
     carried: Carried
     dropped: tuple[str, ...] = ()
+    loops: Mapping[str, Loop] = field(default_factory=dict)
 
 
-def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[str, ...] | None = None) -> Trace:
+def trace(
+    model: nn.Module,
+    sample_B: Mapping[str, Tensor],
+    input_names: tuple[str, ...] | None = None,
+    feedback: Mapping[str, int] | None = None,
+) -> Trace:
     """Trace `model`, which computes one time step, on a one-step sample.
 
     Args:
         model: the step; left untouched.
         sample_B: one step's inputs by name, [B, *shape].
         input_names: the names of forward's arguments, where they are not to be called as in the code.
+        feedback: the arguments that are outputs of the step before, with their place among forward's outputs;
+            `sample_B` may leave them out.
 
     Raises:
         UnfaithfulError: the forward cannot be traced (a time loop, control flow on values).
@@ -82,16 +92,23 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
         ) from error
     refuse_unshared_norms(private, {str(node.target) for node in graph.nodes if node.op == "call_module"})
     carried = carry_states(graph, private)
+    found = places(graph, carried, feedback or {})
     dropped = _drop_dead_calls(graph, private)
     module = fx.GraphModule(tracer.root, graph)
     arguments = tuple(name for name in carried.arguments if name not in carried.loops)
     names = input_names or arguments
-    if set(names) != set(sample_B) or len(names) != len(arguments):
-        raise UsageError(f"sample {sorted(sample_B)}", f"forward takes {list(names)}", "Give one tensor for each")
+    if len(names) != len(arguments):
+        raise UsageError(f"inputs {list(names)}", f"forward takes {list(arguments)}", "Name each")
+    require_samples(names, sample_B, found)
     probe = _Shapes(module)
     try:
         with torch.no_grad():
-            probe.run(*[sample_B[n] for n in names])
+            loops = loops_of(module, names, sample_B, found)
+            first_B = zero_start(loops, sample_B) | dict(sample_B)
+            returned = probe.run(*[first_B[n] for n in names])
+            require_shapes(loops, returned)
+    except SpikeportError:
+        raise
     except (RuntimeError, IndexError, ValueError, TypeError) as error:
         sizes = {n: tuple(x.shape) for n, x in sample_B.items()}
         raise UsageError(
@@ -100,7 +117,7 @@ def trace(model: nn.Module, sample_B: Mapping[str, Tensor], input_names: tuple[s
             "Give the sample as [T, B, *shape] with the shape that one step of forward takes, or mend the model",
         ) from error
     forget(module)
-    return Trace(module, names, probe.shapes, private_copy(model), carried, dropped)
+    return Trace(module, names, probe.shapes, private_copy(model), carried, dropped, loops)
 
 
 def _drop_dead_calls(graph: fx.Graph, root: nn.Module) -> tuple[str, ...]:

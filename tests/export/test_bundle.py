@@ -19,7 +19,8 @@ from spikeport.export.bundle import Bundle, Golden, is_bundle
 from spikeport.export.interpreter import run
 from spikeport.export.manifest import read_manifest
 from spikeport.export.network import GOLDEN_SAMPLES, Description, export_network
-from spikeport.export.onnx_stage import HOST_TOLERANCE, HostFunction, export_window, host_difference, macs_per_call
+from spikeport.export.onnx_macs import macs_per_call
+from spikeport.export.onnx_stage import HOST_TOLERANCE, HostFunction, export_window, host_difference
 from spikeport.export.recording import FLOAT32, Recording
 from spikeport.files import sha256
 from spikeport.models.network import SpikeRate, SpikingNetwork
@@ -232,7 +233,7 @@ def test_nothing_is_overwritten(bundle):
     assert {n: sha256(bundle / n) for n in FILES} == before
 
 
-STEPS = ("drafts.write_nir", "drafts.sha256", "drafts.export_window", "network.sha256", "network.Manifest")
+STEPS = ("drafts.write_nir", "drafts.sha256", "host_draft.export_window", "network.sha256", "network.Manifest")
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -11,7 +11,8 @@ from random_nets import random_case
 from spikeport.errors import UnfaithfulError
 from spikeport.export.convert import convert
 from spikeport.export.convert.trace import trace
-from spikeport.export.cut import cut, needs_host, run_parts
+from spikeport.export.cut import cut, needs_host
+from spikeport.export.run_parts import run_parts
 from spikeport.export.verify import verify
 
 DT = 1e-3
@@ -41,9 +42,9 @@ def exported(model, sample) -> int:
     traced = trace(model, first)
     if not needs_host(traced):
         return compared(model, sample)
-    parts, _ = cut(traced)
-    tensors = run_parts(parts, sample)
-    chips = [part for part in parts if part.kind == "chip"]
+    step = cut(traced)
+    tensors = run_parts(step, sample, traced.loops).tensors
+    chips = [part for part in step.parts if part.kind == "chip"]
     return sum(compared(part.module, {a: tensors[t] for a, t in part.inputs}) for part in chips)
 
 
