@@ -84,7 +84,7 @@ def snn_block(counts: NetworkCounts) -> blocks.Counts:
             raise UsageError(f"host stage '{layer.name}'", "a chip node has that name", "Rename it")
         nodes[layer.name] = _dense_node(layer, n)
         if layer.not_counted:
-            reason = f"on the host, none of its multiply-accumulates: {', '.join(layer.not_counted)}"
+            reason = f"host operators outside the multiply-accumulates: {', '.join(layer.not_counted)}"
             left_out.append(blocks.NotCounted(name=layer.name, reason=reason))
     return _block(n, totals, nodes, left_out, {})
 

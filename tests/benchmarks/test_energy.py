@@ -94,6 +94,12 @@ def test_host_layers_cost_the_same_on_both_sides():
     assert snn_block(with_host).per_sample.synops_mac == 1280
 
 
+def test_what_a_host_layers_macs_leave_out_is_listed():
+    cell = DenseLayer("host_1", "linear", 512, 25, 512, 24, 24, not_counted=("Sigmoid", "Tanh"))
+    (missing,) = (entry for entry in snn_block(network(host=(cell,))).not_counted if entry.name == "host_1")
+    assert missing.reason.endswith("Sigmoid, Tanh")
+
+
 def test_silent_network_has_no_break_even():
     result, by_name = against("horowitz45-neurons", network(ac=0))
     assert all(v.break_even is None for v in by_name.values())
