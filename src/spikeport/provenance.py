@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -25,6 +26,17 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 def machine() -> dict[str, str]:
     """Return the Python and the platform."""
     return {"python": platform.python_version(), "platform": platform.platform()}
+
+
+def processor() -> dict[str, str | int]:
+    """Return the processor's name, where the system tells it, and how many of them this process may use."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"processor": named[0] if named else platform.processor() or "not told", "processors": count}
 
 
 def git_hash() -> str | None:

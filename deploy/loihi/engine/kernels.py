@@ -65,22 +65,21 @@ class Kept(NamedTuple):
     clips: Any
 
 
+class States(NamedTuple):
+    """The membranes of one sample, [N] each; `rest` counts the steps of the refractory time that are left."""
+
+    u: Any
+    v: Any
+    rest: Any
+
+
 @compiled
-def run_samples(t: Tables, first: int, last: int, sent: Sent, kept: Kept) -> bool:
+def run_samples(t: Tables, first: int, last: int, sent: Sent, kept: Kept, states: States, room: Scratch) -> bool:
     """Run samples first to last; return whether all of x8 was 0 and 1."""
-    size, widest = t.bias.size, 0
-    for p in range(len(t.order)):
-        widest = max(widest, t.populations[p, WIDTH])
-    longest = max(widest, sent.x8.shape[2] * 8, sent.x32.shape[2])
-    room = Scratch(
-        np.empty(longest, np.int32),
-        np.empty(longest, np.int32),
-        np.empty(widest, np.int16),
-        np.empty(widest, np.int32),
-        np.empty(widest, np.int32),
-    )
+    u, v, rest = states.u, states.v, states.rest
     for b in range(first, last):
-        u, v, rest = np.zeros(size, np.int32), np.zeros(size, np.int32), np.zeros(size, np.int32)
+        for j in range(u.size):
+            u[j], v[j], rest[j] = np.int32(0), np.int32(0), np.int32(0)
         for g in range(t.groups.size - 1):
             for step in range(sent.s.shape[1]):
                 for m in range(t.groups[g], t.groups[g + 1]):

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.deploy.loihi.engine.kernels import Kept, Sent, run_samples
+from spikeport.deploy.loihi.engine.delivery import Scratch
+from spikeport.deploy.loihi.engine.kernels import Kept, Sent, States, run_samples
 from spikeport.deploy.loihi.engine.layout import Layout, lay_out
 from spikeport.deploy.loihi.engine.network import IntegerNetwork
 from spikeport.errors import UsageError
@@ -131,8 +132,9 @@ class Engine:
         sent = Sent(x.x8, x.x32, x.graded, s, s.view(np.uint64))
 
         def work(span: tuple[int, int]) -> tuple[bool, Counts, Counts]:
-            wrapped, clipped = np.zeros_like(wraps), np.zeros_like(clips)
-            return run_samples(self.layout.tables, *span, sent, Kept(*states, wrapped, clipped)), wrapped, clipped
+            kept = Kept(*states, np.zeros_like(wraps), np.zeros_like(clips))
+            binary = run_samples(self.layout.tables, *span, sent, kept, self._states(), self._room())
+            return binary, kept.wraps, kept.clips
 
         if len(ranges) == 1 or self.threads == 1:
             results = [work(span) for span in ranges]
@@ -146,6 +148,15 @@ class Engine:
         for _, wrapped, clipped in results:
             wraps += wrapped
             clips += clipped
+
+    def _states(self) -> States:
+        return States(*(np.empty(self.layout.neurons, np.int32) for _ in range(3)))
+
+    def _room(self) -> Scratch:
+        widest = max(place.width for place in self.layout.places.values())
+        longest = max(widest, self.layout.input_width)
+        kinds = (np.int32, np.int32, np.int16, np.int32, np.int32)
+        return Scratch(*map(np.empty, (longest, longest, widest, widest, widest), kinds))
 
     def _view(self, name: str, rows: Array) -> Array:
         """Return [steps, B, *shape] of [B, steps, width], without copying."""

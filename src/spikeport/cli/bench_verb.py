@@ -8,6 +8,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from spikeport.cli import suite_verb
 from spikeport.cli.sources import backend_names, registers_of
 from spikeport.errors import UsageError
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """Measure networks on the same samples and print the table."""
+    if args.suite is not None:
+        return suite_verb.run(args)
+    if not args.networks:
+        raise UsageError("bench", "it names nothing to measure", "Name runs, bundles or .nir files, or a --suite")
     from spikeport.benchmarks.runner import Request, run_benchmark
     from spikeport.benchmarks.samples import DataRequest
     from spikeport.benchmarks.subject import NirReading
