@@ -110,7 +110,8 @@ def _bench(verbs: Verbs) -> None:
         "accuracy, spikes, SynOps and energy of networks on the same samples",
         "spikeport bench runs/av-digits --ann runs/av-digits-ann --backend all --json results.json",
     )
-    parser.add_argument("networks", nargs="+", type=Path, metavar="RUN|BUNDLE|FILE.nir", help="what to measure")
+    parser.add_argument("networks", nargs="*", type=Path, metavar="RUN|BUNDLE|FILE.nir", help="what to measure")
+    parser.add_argument("--suite", metavar="NAME", help="run one of the project's side-by-side measurements instead")
     _nir_reading(parser)
     _backends(parser, "backends to run, or `all` (default: none for a run, else reference)")
     parser.add_argument("--ann", type=Path, metavar="RUN", help="the run of the ANN twin to compare with")
