@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,7 +133,7 @@ def lay_out(network: IntegerNetwork) -> Layout:
         for synapses in by_target[population.name]:
             stored.add(*_connection(synapses, population, network, places, inputs))
     neurons = sum(place.width for place in places.values())
-    groups, order = _groups(network)
+    members = groups(network)
     bias, constant = np.zeros(neurons, np.int32), np.zeros(neurons, np.int32)
     for population in populations:
         place = places[population.name]
@@ -144,7 +145,14 @@ def lay_out(network: IntegerNetwork) -> Layout:
     for population in populations:
         first, last = last, last + len(by_target[population.name])
         rows.append(_numbers(population, places[population.name], first, last))
-    tables = Tables(groups, order, np.array(rows, dtype=np.int64), bias=bias, constant=constant, **stored.arrays())
+    tables = Tables(
+        np.cumsum([0, *map(len, members)]),
+        np.array([i for group in members for i in group], dtype=np.int64),
+        np.array(rows, dtype=np.int64),
+        bias=bias,
+        constant=constant,
+        **stored.arrays(),
+    )
     return Layout(network, tables, places, inputs, input_width, neurons)
 
 
@@ -190,21 +198,18 @@ def _up(n: int, to: int) -> int:
     return -(-n // to) * to
 
 
-def _groups(network: IntegerNetwork) -> tuple[Array, Array]:
-    """Return the populations in strongly connected groups, in topological order."""
+def groups(network: IntegerNetwork) -> list[list[int]]:
+    """Return the numbers of the populations in strongly connected groups, sources first."""
     index = {p.name: i for i, p in enumerate(network.populations)}
     edges = [(index[s.source], index[s.target]) for s in network.synapses if s.source in index]
-    n = len(index)
-    rows, columns = ([e[k] for e in edges] for k in (0, 1))
-    graph = csr_array((np.ones(len(edges)), (rows, columns)), shape=(n, n))
+    rows, columns = ([edge[k] for edge in edges] for k in (0, 1))
+    graph = csr_array((np.ones(len(edges)), (rows, columns)), shape=(len(index), len(index)))
     count, label = connected_components(graph, connection="strong")
-    waiting = {g: {label[a] for a, b in edges if label[b] == g and label[a] != g} for g in range(count)}
-    done: list[int] = []
-    while len(done) < count:
-        ready = [g for g in waiting if g not in done and waiting[g] <= set(done)]
-        done += ready
-    members = [[i for i in range(n) if label[i] == g] for g in done]
-    return np.cumsum([0, *(len(m) for m in members)]), np.array([i for m in members for i in m], dtype=np.int64)
+    needs = TopologicalSorter({g: set[int]() for g in range(count)})
+    for source, target in edges:
+        if label[source] != label[target]:
+            needs.add(int(label[target]), int(label[source]))
+    return [[i for i in index.values() if label[i] == g] for g in needs.static_order()]
 
 
 class _Stored:

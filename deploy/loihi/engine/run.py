@@ -182,13 +182,8 @@ class _Inputs:
     """All inputs side by side, [T, B, row], one byte or one 32-bit number an element."""
 
     def __init__(self, layout: Layout, inputs_TBN: Mapping[str, Array]) -> None:
-        shapes = layout.network.inputs
-        if set(inputs_TBN) != set(shapes):
-            raise UsageError(f"inputs {sorted(inputs_TBN)}", f"the network takes {sorted(shapes)}", "Name each once")
-        flat = {name: _flat(name, np.asarray(x), shapes[name]) for name, x in inputs_TBN.items()}
-        if len(leading := {x.shape[:2] for x in flat.values()}) != 1:
-            raise UsageError(f"inputs of [T, B] {sorted(leading)}", "all need the same T and B", "Align them")
-        self.timesteps, self.samples = leading.pop()
+        flat = flat_inputs(layout.network, inputs_TBN)
+        self.timesteps, self.samples = next(iter(flat.values())).shape[:2]
         self.row = self._packed(layout, flat)
 
     def _packed(self, layout: Layout, flat: Mapping[str, Array]) -> Array:
@@ -207,6 +202,21 @@ class _Inputs:
         if row.dtype == np.uint8:
             return _Block(row.view(np.uint64), np.zeros((1, 1, 0), np.int32), False)
         return _Block(np.zeros((1, 1, 0), np.uint64), row.view(np.int32), True)
+
+
+def flat_inputs(network: IntegerNetwork, inputs_TBN: Mapping[str, Array]) -> dict[str, Array]:
+    """Return every input as [T, B, elements], in bytes or, where they do not hold the values, 32-bit integers.
+
+    Raises:
+        UsageError: one is missing, is no whole number, or has another shape.
+    """
+    shapes = network.inputs
+    if set(inputs_TBN) != set(shapes):
+        raise UsageError(f"inputs {sorted(inputs_TBN)}", f"the network takes {sorted(shapes)}", "Name each once")
+    flat = {name: _flat(name, np.asarray(x), shapes[name]) for name, x in inputs_TBN.items()}
+    if len(leading := {x.shape[:2] for x in flat.values()}) != 1:
+        raise UsageError(f"inputs of [T, B] {sorted(leading)}", "all need the same T and B", "Align them")
+    return flat
 
 
 def _flat(name: str, x: Array, shape: tuple[int, ...]) -> Array:
