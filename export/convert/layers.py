@@ -180,6 +180,6 @@ def _channelwise(shape: Shape, gain: Array, shift: Array) -> nir.NIRNode:
     )
 
 
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+def pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     """Return a torch size as (height, width)."""
     return (value, value) if isinstance(value, int) else (value[0], value[1])

@@ -109,6 +109,18 @@ def test_list_names_things(what: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert names == sorted(names)
 
 
+def test_list_layers_says_what_each_becomes(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    from spikeport.export import support
+
+    monkeypatch.setattr(support, "CASES", [case for case in support.CASES if case.subject in ("Leaky", "Flatten")])
+    code, out, _ = out_of(capsys, "list", "layers")
+    assert code == 0
+    assert "reset by subtraction as LI -> Threshold -> Scale(-theta) -> LI" in out
+    rows = json.loads(out_of(capsys, "list", "layers", "--json")[1])
+    assert {row["verdict"] for row in rows} == {"exact", "exact after a rewrite", "refused"}
+    assert {row["subject"] for row in rows} == {"Leaky", "Flatten"}
+
+
 def test_env_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = out_of(capsys, "env")
     assert code == 0

@@ -25,9 +25,8 @@ def _layers(as_json: bool) -> int:
         return 0
     width = max(len(row.subject) for row in table)
     for row in table:
-        becomes = " -> ".join(row.nodes)
-        print(f"{row.subject:<{width}}  {row.verdict:<21}  {', '.join(row.settings)}")
-        for line in (becomes, *row.notes):
+        print(f"{row.subject:<{width}}  {row.verdict:<21}  {'; '.join(row.settings)}")
+        for line in (", ".join(row.nodes), *row.notes):
             if line:
                 print(f"{'':<{width}}    {line}")
     return 0

@@ -100,6 +100,9 @@ def _deploy(verbs: Verbs) -> None:
     _network(parser)
     parser.add_argument("--backend", required=True, metavar="NAME", help="`spikeport list backends` names them")
     parser.add_argument("--samples", type=_count, default=8, metavar="N", help="golden samples to run (default: 8)")
+    parser.add_argument(
+        "--chip", metavar="NAME|FILE.yaml", help="place on loihi1, loihi2 or your own chip (default: the first two)"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the deployment's folder (default: NAME.BACKEND)")
 
 
@@ -142,7 +145,7 @@ def _report(verbs: Verbs) -> None:
 
 def _list(verbs: Verbs) -> None:
     parser = _verb(verbs, "list", "list what there is", "spikeport list backends")
-    parser.add_argument("what", choices=("models", "recipes", "datasets", "backends", "energy-models"))
+    parser.add_argument("what", choices=("models", "recipes", "datasets", "backends", "energy-models", "layers"))
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
