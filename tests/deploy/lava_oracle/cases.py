@@ -95,8 +95,7 @@ def conv_job(seed: int, weight_exp: int = 0) -> tuple[IntegerCase, Job]:
     for name in ("maps", "maps2"):
         before = sizes[source]
         groups = int(rng.choice([1, 2]))
-        kernel, stride, padding, dilation = ([int(n) for n in rng.integers(*span, 2)] for span in SPANS)
-        out = [(before[i + 1] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2)]
+        kernel, stride, padding, dilation, out = _geometry(rng, before[1:])
         kernels = maker.weights((2 * int(rng.integers(1, 4)), before[0] // groups, *kernel))
         target = maker.population(name, (len(kernels), *out))
         pads = ((padding[0], padding[0]), (padding[1], padding[1]))
@@ -115,5 +114,10 @@ def conv_job(seed: int, weight_exp: int = 0) -> tuple[IntegerCase, Job]:
     return case, job_of(case, (*wires, Wire("sparse")))
 
 
-SPANS = ((1, 4), (1, 3), (0, 2), (1, 3))
-"""Of kernel, stride, padding and dilation: least, and one beyond the most."""
+def _geometry(rng: np.random.Generator, size: Sequence[int]) -> list[list[int]]:
+    """Return kernel, stride, padding, dilation and the output's size, each height and width; drawn until they fit."""
+    while True:
+        kernel, stride, padding, dilation = (rng.integers(*span, 2) for span in ((1, 4), (1, 3), (0, 2), (1, 3)))
+        out = (np.array(size) + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        if out.min() >= 1:
+            return [drawn.tolist() for drawn in (kernel, stride, padding, dilation, out)]
