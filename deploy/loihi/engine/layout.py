@@ -275,17 +275,27 @@ def _connection(
 
 def _by_source(weight: csr_array, from_order: Array, width: int, to_order: Array) -> csr_array:
     """Return [source width, target places] with rows and columns where the neurons stand, sorted."""
-    entries = weight.tocoo()
-    rows, columns = from_order[entries.coords[1]], to_order[entries.coords[0]]
-    data = entries.data.astype(np.int16)
-    moved = csr_array((data, (rows, columns)), shape=(width, int(to_order.max(initial=0)) + 1))
-    moved.eliminate_zeros()
+    columns = weight.astype(np.int16).tocsc()
+    columns.eliminate_zeros()
+    targets = to_order[columns.indices]
+    source_sizes = np.zeros(width, dtype=np.int64)
+    source_sizes[from_order] = np.diff(columns.indptr)
+    if np.any(np.diff(from_order) < 0):
+        # Whole rows move: an entry goes as far into its new row as it was in its old one.
+        starts = np.concatenate([[0], np.cumsum(source_sizes)[:-1]])[from_order]
+        moved_to = np.repeat(starts - columns.indptr[:-1], np.diff(columns.indptr)) + np.arange(columns.nnz)
+        data, indices = np.empty_like(columns.data), np.empty_like(targets)
+        data[moved_to], indices[moved_to] = columns.data, targets
+    else:
+        data, indices = columns.data, targets
+    pointer = np.concatenate([[0], np.cumsum(source_sizes)])
+    moved = csr_array((data, indices, pointer), shape=(width, int(to_order.max(initial=0)) + 1))
     moved.sort_indices()
     return moved
 
 
 def _stored_form(weight: csr_array, place: Place, size: int, halves: bool) -> tuple[int, int, dict[str, Array]]:
-    sources = max(1, len(np.unique(weight.nonzero()[0])))
+    sources = max(1, np.count_nonzero(np.diff(weight.indptr)))
     if weight.nnz >= DENSE_FROM * sources * size:
         rows = np.zeros((weight.shape[0], place.width), dtype=np.int8 if halves else np.int16)
         entries = weight.tocoo()
