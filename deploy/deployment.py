@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.deploy.backend import Backend
+from spikeport.deploy.loihi.mapper.show import write_mappings
+from spikeport.deploy.mapped import Mappings, map_programs
 from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network
 from spikeport.export.audit import Agreement, audit
 from spikeport.export.recording import Recording
@@ -28,17 +30,26 @@ class Deployment:
         path: its folder.
         agreements: each chip stage's audit against the reference; empty where there were no samples.
         as_declared: every stage is exact, or runs on a backend that quantises and says so.
+        mappings: where each chip stage lies on a chip's cores, for a backend that can say.
     """
 
     path: Path
     agreements: Mapping[str, Agreement]
     as_declared: bool
+    mappings: Mappings = field(default_factory=dict)
 
 
 def deploy_network(
-    network: StagedNetwork, backend: Backend, out: Path, inputs_TB: Mapping[str, Array] | None, samples: int
+    network: StagedNetwork,
+    backend: Backend,
+    out: Path,
+    inputs_TB: Mapping[str, Array] | None,
+    samples: int,
+    chips: Sequence[str] = (),
 ) -> Deployment:
     """Lower `network`, write the new folder `out`, run at most `samples` of the inputs and audit them.
+
+    A backend that can place its programs does so on `chips`, by default on every chip that is known.
 
     Raises:
         UnfaithfulError: the backend refuses a node.
@@ -49,6 +60,7 @@ def deploy_network(
     programs = lower_network(network, backend, inputs_TB)
     run = run_network(network, programs, {n: x[:, :samples] for n, x in inputs_TB.items()}) if inputs_TB else None
     agreements = audit_run(network, run) if run else {}
+    mappings = map_programs(programs, run, chips)
     with new_folder(out) as folder:
         for stage in network.chips:
             place = folder / stage.name
@@ -56,11 +68,13 @@ def deploy_network(
             programs[stage.name].save(place)
             verdicts = [asdict(verdict) for verdict in backend.explain(stage.graph)]
             (place / "explain.json").write_text(json.dumps(verdicts, indent=2) + "\n", encoding="utf-8")
+            if stage.name in mappings:
+                write_mappings(mappings[stage.name], place / "mapping.json")
             if run:
                 _save_recording(place / "recording.npz", run.recordings[stage.name])
     quantised = {n for n, r in (run.recordings if run else {}).items() if r.unit_roundoff is None}
     as_declared = all(agreement.exact or stage in quantised for stage, agreement in agreements.items())
-    return Deployment(out, agreements, as_declared)
+    return Deployment(out, agreements, as_declared, mappings)
 
 
 def audit_run(network: StagedNetwork, run: NetworkRun) -> dict[str, Agreement]:

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.loihi.engine import Engine, IntegerNetwork, Population, Records, Synapses
-from spikeport.deploy.loihi.integers import integers, recording_of
+from spikeport.deploy.loihi.integers import integers, padded, recording_of
+from spikeport.deploy.loihi.mapper.blocks import ChipMapping
+from spikeport.deploy.loihi.mapper.chip import Chip
+from spikeport.deploy.loihi.mapper.mapping import map_network
 from spikeport.deploy.loihi.quantise import QuantisedHop, QuantisedLayer, QuantisedStage
 from spikeport.deploy.stage import ONE
 from spikeport.errors import UnfaithfulError
@@ -95,6 +98,27 @@ class LoihiProgram:
         steps = len(next(iter(sent.values()))) + self.quantised.stage.latency
         read = [x.layer.name for x in self.quantised.layers if x.layer.cell.emits == "value"]
         return self.engine.run(sent, steps, u=u, v=dict.fromkeys((*read, *v)))
+
+    def mapping(self, chip: Chip, stage: str, inputs_TBN: Inputs | None, recording: Recording | None) -> ChipMapping:
+        """Return where the network lies on `chip`, and what the recorded spikes do there."""
+        network = integer_network(self.quantised)
+        nodes = self.graph.nodes.values()
+        weights = sum(int(np.size(getattr(n, key))) for n in nodes for key in ("weight", "scale") if hasattr(n, key))
+        spikes = None if recording is None or inputs_TBN is None else self._sent(inputs_TBN, recording)
+        return map_network(network, chip, stage, weights, spikes)
+
+    def _sent(self, inputs_TBN: Inputs, recording: Recording) -> dict[str, Array]:
+        """Return what every input and layer sent, all of as many steps; a membrane that is read sends nothing."""
+        quantised = self.quantised
+        layers = {x.layer.name: recording.nodes[x.layer.name] for x in quantised.layers}
+        steps = len(next(iter(layers.values())))
+        sent: dict[str, Array] = {}
+        for name, x in check_inputs(self.graph, inputs_TBN).items():
+            sent[name] = padded(integers(name, x, quantised.input_scales, quantised.input_limits), 0, steps)
+        for layer in quantised.layers:
+            values = layers[layer.layer.name]
+            sent[layer.layer.name] = values if layer.layer.cell.emits == "spikes" else np.zeros(values.shape, np.uint8)
+        return sent
 
     def save(self, folder: Path) -> None:
         """Write what quantisation did, and the integers of every layer and connection."""

@@ -6,24 +6,42 @@ import argparse
 from pathlib import Path
 
 from spikeport.cli.sources import backend_names, open_network
+from spikeport.errors import UsageError
+
+PLACED = ("loihi",)
+"""The backends whose networks are placed on a chip's cores."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Lower a network, run its golden samples, and say whether it is the same network."""
     from spikeport.deploy import backends
     from spikeport.deploy.deployment import deploy_network
+    from spikeport.deploy.loihi.mapper.chip import load
+    from spikeport.deploy.loihi.mapper.show import lines
     from spikeport.export.verify import describe
 
     (name,) = backend_names([args.backend], [])
+    if args.chip and name not in PLACED:
+        raise UsageError(f"--chip {args.chip}", f"backend '{name}' places nothing on a chip", "Use --backend loihi")
+    chips = [args.chip] if args.chip else []
+    for chip in chips:
+        load(chip)
     network, bundle = open_network(args)
     out = args.out or Path(f"{args.network.resolve().name.removesuffix('.bundle').removesuffix('.nir')}.{name}")
     golden = bundle.golden().inputs if bundle else None
-    deployed = deploy_network(network, backends.get(name), out, golden, args.samples)
+    deployed = deploy_network(network, backends.get(name), out, golden, args.samples, chips)
     for stage, agreement in deployed.agreements.items():
         verdict = "exact" if agreement.exact else "MISMATCH"
         print(f"{stage}: {verdict}, {describe(agreement)}, Jaccard {agreement.jaccard:.4f}")
+    for stage, mappings in deployed.mappings.items():
+        print(f"{stage} on a chip, {_basis(golden is not None)}:")
+        print("\n".join(f"  {line}" for line in lines(mappings)))
     if golden is None:
         print("not run: a bare .nir file carries no samples; `spikeport bench` takes some with --data")
     print(f"deployment: {out}")
     print(f"next: spikeport bench {args.network} --backend {name}")
     return 0 if deployed.as_declared else 1
+
+
+def _basis(ran: bool) -> str:
+    return "limits as published or inferred (see mapping.json)" + (", spikes of these samples" if ran else "")
