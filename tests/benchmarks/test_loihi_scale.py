@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +42,8 @@ def test_the_table_and_the_curves(
 
 
 @pytest.mark.slow
-def test_a_million_neurons_within_twenty_gigabytes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_million_neurons_within_twenty_gigabytes() -> None:
     figures = loihi_scale._in_a_child(1_000_000, 10_000)
-    print(json.dumps(figures))
     assert figures["synapses"] == 100_000_000
     assert figures["peak_gb"] < 20
     assert figures["activity"] > 0.02
