@@ -28,6 +28,7 @@ from spikeport.benchmarks.blocks import (
     Timing,
     unexplained,
 )
+from spikeport.deploy.loihi.mapper.blocks import ChipMapping
 from spikeport.errors import ArtefactError
 from spikeport.files import new_file
 
@@ -43,7 +44,8 @@ class Row(Block):
     """One network in one place: the ANN twin, the SNN, or a backend.
 
     `missing` gives the reason of each null among accuracy, agreement, counts, measured and timing, and of an
-    empty `energy`; a row that never ran gives one `reason` for all.
+    empty `energy`; a row that never ran gives one `reason` for all. `mapping` says where the network lies on a chip,
+    by chip (`stage/chip` where there are several stages), for a backend that can place it.
     """
 
     id: str
@@ -66,6 +68,7 @@ class Row(Block):
     energy: tuple[EnergyEstimate, ...]
     measured: Measured | None
     timing: Timing | None
+    mapping: dict[str, ChipMapping] = Field(default_factory=dict)
     missing: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from spikeport.benchmarks.statistics import wilson
 from spikeport.benchmarks.subject import Subject
 from spikeport.deploy.backend import Backend
 from spikeport.deploy.deployment import audit_run
+from spikeport.deploy.mapped import by_chip, map_programs
 from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network, scores
 from spikeport.errors import SpikeportError, UnavailableError, UnfaithfulError, UsageError
 from spikeport.export.audit import Agreement
@@ -124,7 +125,9 @@ def backend_row(
         programs = lower_network(network, backend, calibration)
         run = run_network(network, programs, samples.encoded)
         answers_N = scores(run, network).argmax(1).astype(np.int64)
-        return _finish(subject, samples, name, "backend", run, answers_N, models)
+        scored = _finish(subject, samples, name, "backend", run, answers_N, models)
+        mapping = by_chip(map_programs(programs, run))
+        return replace(scored, row=scored.row.model_copy(update={"mapping": mapping}))
     except UnfaithfulError as error:
         return _never_ran(subject, samples, name, "unsupported", str(error))
     except UnavailableError as error:

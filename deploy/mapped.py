@@ -43,3 +43,13 @@ def map_programs(programs: Mapping[str, Program], run: NetworkRun | None, chips:
             recording = run.recordings[stage] if run else None
             found[stage] = {chip.name: program.mapping(chip, stage, inputs, recording) for chip in wanted}
     return found
+
+
+def by_chip(mappings: Mappings) -> dict[str, ChipMapping]:
+    """Return all mappings by chip, by `stage/chip` where there are several stages."""
+    several = len(mappings) > 1
+    return {
+        f"{stage}/{chip}" if several else chip: mapping
+        for stage, of in mappings.items()
+        for chip, mapping in of.items()
+    }

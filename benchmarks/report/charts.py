@@ -106,7 +106,7 @@ def energy(results: Results) -> Chart | None:
             "marker": {"color": COLOURS[row.kind], "size": 12}, "name": name, "legendgroup": name,
             "text": hover, "hovertemplate": "%{text}<extra></extra>",
         })  # fmt: skip
-    layout = _base(height=90 + 2 * ROW_PX * len(models))
+    layout = base(height=90 + 2 * ROW_PX * len(models))
     layout["xaxis"] |= {"type": "log", "title": {"text": "per sample, estimated"}, **_energy_ticks(rows)}
     layout["yaxis"] |= {
         "tickvals": list(range(len(models))), "ticktext": models[::-1], "range": [-0.6, len(models) - 0.4],
@@ -134,7 +134,7 @@ def heatmap(picture: Heatmap, index: int) -> Chart:
         "colorscale": [[0, "var(--low)"], [1, "var(--high)"]],
         "hovertemplate": f"{picture.x_label} %{{x}}, {picture.y_label} %{{y}}: %{{z:.3g}}<extra></extra>",
     }]  # fmt: skip
-    layout = _base(height=300)
+    layout = base(height=300)
     layout["xaxis"] |= {"title": {"text": picture.x_label}, "showgrid": False, "zeroline": False}
     layout["yaxis"] |= {"title": {"text": picture.y_label}, "showgrid": False, "zeroline": False}
     if picture.origin == "upper":
@@ -155,7 +155,7 @@ def raster(spikes: Raster, index: int) -> Chart:
         "type": "scatter", "mode": "lines", "x": steps, "y": neurons, "connectgaps": False,
         "line": {"color": "var(--snn)", "width": 1.3}, "hovertemplate": "neuron %{y}<extra></extra>",
     }]  # fmt: skip
-    layout = _base(height=RASTER_PX)
+    layout = base(height=RASTER_PX)
     layout["xaxis"] |= {"title": {"text": "step"}, "range": [-0.7, spikes.timesteps - 0.3], "zeroline": False}
     layout["yaxis"] |= {"title": {"text": "neuron"}, "range": [-1, spikes.neurons], "zeroline": False}
     # The rasters stand below each other: a fixed margin keeps their steps in line.
@@ -176,13 +176,14 @@ def spiking_row(results: Results) -> Row | None:
 
 
 def _horizontal(names: list[str], title: str) -> dict[str, Any]:
-    layout = _base(height=70 + ROW_PX * len(names))
+    layout = base(height=70 + ROW_PX * len(names))
     layout["xaxis"] |= {"title": {"text": title}}
     layout["yaxis"] |= {"autorange": "reversed", "showgrid": False, "type": "category"}
     return layout
 
 
-def _base(height: int) -> dict[str, Any]:
+def base(height: int) -> dict[str, Any]:
+    """Return the layout that all charts share."""
     axis = {
         "gridcolor": "var(--line)", "linecolor": "var(--line)", "zerolinecolor": "var(--line)", "automargin": True,
         "tickfont": {"color": "var(--muted)"}, "fixedrange": True,

@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from spikeport.benchmarks.blocks import Difference, EnergyComparison
-from spikeport.benchmarks.report import charts, tables, text
+from spikeport.benchmarks.report import charts, placement, tables, text
 from spikeport.benchmarks.report.charts import Chart
 from spikeport.benchmarks.results import Results, Row
 from spikeport.files import new_file
@@ -46,7 +46,8 @@ def render_html(results: Results) -> str:
     rasters = [charts.raster(r, i) for i, r in enumerate(example.rasters)] if example else []
     single = {"accuracy": charts.accuracy(results), "activity": charts.activity(results)}
     single["energy"] = charts.energy(results)
-    drawn = [c for c in (*single.values(), *inputs, *rasters) if c is not None]
+    pictures = placement.pictures(results)
+    drawn = [c for c in (*single.values(), *inputs, *rasters, *(p.chart for p in pictures)) if c is not None]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -60,6 +61,8 @@ def render_html(results: Results) -> str:
         charts=single,
         inputs=list(zip(example.inputs, inputs, strict=True)) if example else [],
         rasters=list(zip(example.rasters, rasters, strict=True)) if example else [],
+        pictures=pictures,
+        placement=placement,
         tables=tables,
         text=text,
         labels=tables.labels(results),

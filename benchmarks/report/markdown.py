@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeport.benchmarks.report import tables
+from spikeport.benchmarks.report import placement, tables
 from spikeport.benchmarks.results import Results
 
 
@@ -19,6 +19,9 @@ def render_markdown(results: Results) -> str:
     if results.comparisons:
         parts += ["## Energy (estimated, not measured)", _table(tables.energy(results))]
         parts += _bullets([f"{c.model}: {c.verdict}" for c in results.comparisons])
+    if (occupancy := placement.occupancy(results)).rows:
+        parts += ["## On the chip (placed, not run)", _table(occupancy)]
+        parts += _bullets([f"{p.title}: {p.breach}" for p in placement.pictures(results) if p.breach])
     if results.reproduce:
         parts += ["## Reproduce", "```\n" + "\n".join(results.reproduce) + "\n```"]
     return "\n\n".join(parts) + "\n"

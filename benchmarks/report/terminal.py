@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spikeport.benchmarks.report import tables
+from spikeport.benchmarks.report import placement, tables
 from spikeport.benchmarks.results import Results
 
 PIPE_WIDTH = 140
@@ -17,9 +17,10 @@ _COLOURS = {"ok": "green", "mismatch": "red", "failed": "red", "partial": "yello
 
 def render_table(results: Results) -> RenderableType:
     """Return the table, its legend, the reasons of rows that are not ok, and the notes on the data."""
-    return Group(
-        _table(tables.summary(results)), *(Text(line, style="dim") for line in tables.LEGEND), *_below(results)
-    )
+    occupancy = placement.occupancy(results)
+    placed: list[RenderableType] = [Text(), _table(occupancy)] if occupancy.rows else []
+    legend = (Text(line, style="dim") for line in tables.LEGEND)
+    return Group(_table(tables.summary(results)), *legend, *_below(results), *placed)
 
 
 def print_table(results: Results) -> None:

@@ -52,3 +52,14 @@ def test_a_wrong_chip_is_refused_before_anything_runs(
     assert main(["deploy", str(bundle_path), "--backend", backend, "--chip", chip, "--out", str(place)]) == 2
     assert message in capsys.readouterr().err
     assert not place.exists()
+
+
+def test_bench_keeps_the_mapping(bundle_path: Path, data_path: Path, tmp_path: Path) -> None:
+    results, page = tmp_path / "r.json", tmp_path / "r.html"
+    options = ["--data", str(data_path), "--samples", "10", "--json", str(results), "--html", str(page)]
+    assert main(["bench", str(bundle_path), "--backend", "reference", "--backend", "loihi", *options]) == 0
+    reference, loihi = json.loads(results.read_text("utf-8"))["rows"]
+    assert reference["mapping"] == {}
+    assert loihi["mapping"]["loihi1"]["fits"]
+    assert loihi["mapping"]["loihi2"]["missing"]["energy"] == "no energy per operation is published for Loihi 2"
+    assert "chart-placement-1" in page.read_text("utf-8")
