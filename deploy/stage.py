@@ -20,8 +20,8 @@ from spikeport.export.shapes import Shape
 
 Array = NDArray[np.float64]
 
-ONE = "1"
-"""The name of the source that emits 1 in every step, for a bias that enters a synaptic state."""
+ONE = "/1"
+"""The source that emits 1 in every step, for a bias that enters a synaptic state. No node of a NIR file has a `/`."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,6 @@ def integer_network(quantised: QuantisedStage) -> IntegerNetwork:
 
 
 def _population(layer: QuantisedLayer, constant: QuantisedHop | None) -> Population:
-    arriving = None if constant is None else constant.weight.toarray()[:, 0].astype(np.int32) << constant.weight_exp
     return Population(
         layer.layer.name,
         layer.layer.shape,
@@ -46,9 +45,16 @@ def _population(layer: QuantisedLayer, constant: QuantisedHop | None) -> Populat
         layer.vth_mant,
         layer.bias_mant,
         layer.bias_exp,
-        constant=arriving,
+        constant=None if constant is None else _arriving(constant),
         onset=layer.layer.latency,
     )
+
+
+def _arriving(constant: QuantisedHop) -> NDArray[np.int32]:
+    weight_N = constant.weight.toarray()[:, 0].astype(np.int32)
+    exponent = constant.weight_exp
+    arriving: NDArray[np.int32] = weight_N << exponent if exponent >= 0 else weight_N >> -exponent
+    return arriving
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,17 @@ Each layer has one scale S, the integer of v that stands for 1. Everything that 
 
     vth_mant = S theta / 64,   bias = S b,   weight = S w / (64 x 2^weight_exp x input scale)
 
-S is the largest that keeps every weight within 8 bits, and the threshold, the bias, and the largest |u| and
-|v| seen (or, without samples, possible) within theirs. It is then moved by less than the rounding of the
-threshold so that vth_mant is exact. What is lost is weights, biases and decays rounded to integers: the
-result differs from the float network by construction, and the report says by how much.
+S is the one that brings the weights' error lowest (`scales`), as far as the threshold, the bias, and the largest
+|u| and |v| seen (or, without samples, possible) stay within their ranges. It is then moved by less than the
+rounding of the threshold so that vth_mant is exact. What is lost is weights, biases and decays rounded to integers:
+the result differs from the float network by construction, and the report says by how much.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import ceil, floor, log2
+from dataclasses import dataclass, field
+from math import ceil, log2
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,15 @@ from scipy.sparse import csr_array
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
-from spikeport.deploy.loihi.ranges import Ranges, observe, unlimited
+from spikeport.deploy.loihi.ranges import Observed, Ranges, observe, unlimited
+from spikeport.deploy.loihi.scales import Scale, choose_scale, stored_step, unit_of
+from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.deploy.stage import Hop, HopStage, Layer, lower_hops, refusals
-from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
+from spikeport.weight_grid import nearest
 
 IntArray = NDArray[np.int32]
-
-MIN_WEIGHT_LEVELS = 8
-"""A layer whose largest weight gets fewer levels than this is refused: it would be another network."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class QuantisedHop:
 
     Attributes:
         hop: in float.
-        weight: even integers in [-2^bits, 2^bits - 2].
-        weight_exp: the sum of products is shifted left by it.
+        weight: even integers in [-256, 254].
+        weight_exp: the sum of products is shifted left by it, right where it is negative.
     """
 
     hop: Hop
@@ -61,6 +61,7 @@ class QuantisedLayer:
         bias_mant: [N].
         bias_exp: shared by the layer.
         scale: S, the integer of v for 1.
+        weight_bits: of the synapses that end here.
     """
 
     layer: Layer
@@ -70,22 +71,27 @@ class QuantisedLayer:
     bias_mant: IntArray
     bias_exp: int
     scale: float
+    weight_bits: int
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What quantisation did to one layer.
+    """What quantisation did to the numbers of one layer.
 
     Attributes:
+        weight_bits: of its synapses.
         weight_levels: steps up to the largest weight, over its hops the least.
         weight_error: largest error of a weight, relative to the layer's largest weight.
+        weight_error_rms: root mean square error of the weights, relative to their own root mean square.
         bias_error: largest error of a bias, relative to the threshold.
         decay_error: relative error of dv's time constant (0 where there is no decay).
         headroom: how many times |v| may exceed the largest seen before it saturates; `None` without samples.
     """
 
+    weight_bits: int
     weight_levels: int
     weight_error: float
+    weight_error_rms: float
     bias_error: float
     decay_error: float
     headroom: float | None
@@ -102,6 +108,7 @@ class QuantisedStage:
         input_scales: for each graded input, the integer for 1; inputs of whole numbers have 1.
         input_limits: by input, the largest magnitude that was made room for.
         reports: by layer.
+        observed: what the float network did on the calibration samples; `None` without.
     """
 
     stage: HopStage
@@ -110,36 +117,45 @@ class QuantisedStage:
     input_scales: Mapping[str, float]
     input_limits: Mapping[str, float]
     reports: Mapping[str, LayerReport]
+    observed: Observed | None = field(default=None, repr=False)
 
 
-def quantise(graph: ChipGraph, calibration: Inputs | None = None, weight_bits: int = 8) -> QuantisedStage:
+def quantise(
+    graph: ChipGraph, calibration: Inputs | None = None, weight_bits: int | WeightBits = limits.WEIGHT_BITS
+) -> QuantisedStage:
     """Return `graph` in Loihi's integers.
 
     Args:
         graph: the network.
         calibration: sample inputs [T, B, *shape] that u and v are measured on; without them the worst case
             counts, and graded inputs are refused.
-        weight_bits: bits of a weight, sign included, 2 to 8.
+        weight_bits: bits of a weight, sign included, 1 to 8, of all layers or by layer.
 
     Raises:
         RefusedError: a node has no form within the limits.
-        UsageError: `weight_bits` is out of range.
+        UsageError: `weight_bits` is out of range, or names a layer that is not there.
     """
-    if not 2 <= weight_bits <= limits.WEIGHT_BITS:
-        raise UsageError(f"weight_bits {weight_bits}", "Loihi's weights have 2 to 8 bits", "Choose one of those")
-    if refused := quantise_refusals(graph, weight_bits):
+    given = weight_bits if isinstance(weight_bits, WeightBits) else WeightBits(weight_bits)
+    if refused := quantise_refusals(graph, given):
         raise next(iter(refused.values()))
     stage = lower_hops(graph)
+    bits = given.of(layer.name for layer in stage.layers)
     ranges = observe(graph, stage, calibration)
-    layers = [_layer(layer, _into(stage, layer), ranges, weight_bits) for layer in stage.layers]
-    by_name = {layer.layer.name: layer for layer in layers}
-    hops = [_hop(hop, by_name[hop.target].scale, ranges, weight_bits) for hop in stage.hops]
-    into = {x.layer.name: [hop for hop in hops if hop.hop.target == x.layer.name] for x in layers}
-    reports = {x.layer.name: _report(x, into[x.layer.name], ranges, weight_bits) for x in layers}
-    return QuantisedStage(stage, layers, hops, ranges.input_scales, ranges.input_limits, reports)
+    layers: list[QuantisedLayer] = []
+    hops: dict[int, QuantisedHop] = {}
+    reports: dict[str, LayerReport] = {}
+    for layer in stage.layers:
+        into = _into(stage, layer)
+        chosen = choose_scale(layer, into, ranges, bits[layer.name])
+        mine = [_hop(hop, chosen, i, ranges, bits[layer.name]) for i, hop in enumerate(into)]
+        layers.append(_layer(layer, chosen, bits[layer.name]))
+        reports[layer.name] = _report(layers[-1], mine, ranges)
+        hops |= {id(hop): made for hop, made in zip(into, mine, strict=True)}
+    in_order = [hops[id(hop)] for hop in stage.hops]
+    return QuantisedStage(stage, layers, in_order, ranges.input_scales, ranges.input_limits, reports, ranges.observed)
 
 
-def quantise_refusals(graph: ChipGraph, weight_bits: int = 8) -> dict[str, UnfaithfulError]:
+def quantise_refusals(graph: ChipGraph, weight_bits: WeightBits | None = None) -> dict[str, UnfaithfulError]:
     """Return why nodes have no integer form whatever the samples, by node.
 
     With samples `quantise` may refuse more: a layer whose u and v they drive out of range.
@@ -148,10 +164,11 @@ def quantise_refusals(graph: ChipGraph, weight_bits: int = 8) -> dict[str, Unfai
     if refused:
         return refused
     stage = lower_hops(graph)
+    bits = (weight_bits or WeightBits()).of(layer.name for layer in stage.layers)
     for layer in stage.layers:
         try:
             _check(layer)
-            _layer(layer, _into(stage, layer), unlimited(stage), weight_bits)
+            choose_scale(layer, _into(stage, layer), unlimited(stage), bits[layer.name])
         except RefusedError as error:
             refused[error.node] = error
     return refused
@@ -164,13 +181,13 @@ def _check(layer: Layer) -> None:
             layer.name, "", "synapses feed an output, and only a neuron's spikes or membrane can be read",
             "End the stage at the neurons and put the readout on a host stage",
         )  # fmt: skip
-    for field, decay in (("synaptic decay", cell.du), ("membrane decay", cell.dv)):
-        if field == "synaptic decay" and decay == 1.0:
+    for which, decay in (("synaptic decay", cell.du), ("membrane decay", cell.dv)):
+        if which == "synaptic decay" and decay == 1.0:
             continue
         steps = round(decay * limits.DECAY_ONE)
         if steps > limits.DECAY_MAX or (decay > 0 and steps == 0):
             raise RefusedError(
-                layer.name, f"{field} of {decay:g} a step", f"12 bits hold 1/4096 to {limits.DECAY_MAX}/4096",
+                layer.name, f"{which} of {decay:g} a step", f"12 bits hold 1/4096 to {limits.DECAY_MAX}/4096",
                 "Choose another time constant",
             )  # fmt: skip
     if cell.emits == "spikes" and cell.threshold == 0:
@@ -181,119 +198,42 @@ def _into(stage: HopStage, layer: Layer) -> list[Hop]:
     return [hop for hop in stage.hops if hop.target == layer.name]
 
 
-def _largest(weight: csr_array) -> float:
-    return float(np.max(np.abs(weight.data), initial=0.0))
-
-
-def _layer(layer: Layer, hops: Sequence[Hop], ranges: Ranges, weight_bits: int) -> QuantisedLayer:
-    bound = _scale_limits(layer, hops, ranges, weight_bits)
-    scale = min(bound.values())
-    theta = layer.cell.threshold
-    vth_mant = limits.VTH_MANT_MAX
-    if layer.cell.emits == "spikes":
-        vth_mant = floor(scale * theta / limits.ALIGN)
-        if vth_mant < 1:
-            _refuse_threshold(layer, bound, scale)
-        scale = vth_mant * limits.ALIGN / theta
-    for hop in hops:
-        _check_levels(layer, hop, scale, bound, ranges, weight_bits)
+def _layer(layer: Layer, chosen: Scale, bits: int) -> QuantisedLayer:
     du = limits.DU_NONE if layer.cell.du == 1.0 else round(layer.cell.du * limits.DECAY_ONE) - 1
-    bias = layer.bias * scale
+    dv = round(layer.cell.dv * limits.DECAY_ONE)
+    bias = layer.bias * chosen.scale
     bias_exp = max(0, ceil(log2(max(float(np.max(np.abs(bias))), 1.0) / limits.BIAS_MANT_MAX)))
     bias_mant = np.rint(bias / 2**bias_exp).astype(np.int32)
-    return QuantisedLayer(layer, du, round(layer.cell.dv * limits.DECAY_ONE), vth_mant, bias_mant, bias_exp, scale)
+    return QuantisedLayer(layer, du, dv, chosen.vth_mant, bias_mant, bias_exp, chosen.scale, bits)
 
 
-def _scale_limits(layer: Layer, hops: Sequence[Hop], ranges: Ranges, weight_bits: int) -> dict[str, float]:
-    """Return the largest S that each limit allows."""
-    spiking = layer.cell.emits == "spikes"
-    # A membrane that is only read must not reach the greatest threshold, where it would fire.
-    top_v = limits.STATE_MAX if spiking else limits.VTH_MANT_MAX * limits.ALIGN
-    bound = {
-        "24-bit v": top_v / ranges.v[layer.name],
-        "24-bit u": limits.STATE_MAX / ranges.u[layer.name],
-        "13-bit bias with 3-bit exponent": _ratio(limits.BIAS_MANT_MAX * 2**limits.BIAS_EXP_MAX, layer.bias),
-    }
-    largest = [w for hop in hops if (w := _largest(hop.weight) / ranges.input_scale(hop.source)) > 0]
-    if largest:
-        # The strongest hop gets the full range; the exponent is what brings the weakest within a bit of it.
-        exponent = min(limits.WEIGHT_EXP_MAX, floor(log2(max(largest) / min(largest))))
-        bound["8-bit weights"] = _weight_top(weight_bits) * limits.ALIGN * 2.0**exponent / max(largest)
-    if spiking:
-        bound["17-bit threshold"] = limits.VTH_MANT_MAX * limits.ALIGN / layer.cell.threshold
-    return bound
-
-
-def _ratio(limit: float, values: NDArray[np.float64]) -> float:
-    largest = float(np.max(np.abs(values), initial=0.0))
-    return limit / largest if largest > 0 else float("inf")
-
-
-def _weight_top(weight_bits: int) -> int:
-    """The largest weight: even, sign included in the bits."""
-    return (1 << limits.WEIGHT_BITS) - _step(weight_bits)
-
-
-def _step(weight_bits: int) -> int:
-    """The distance of two weights: the low bits are the sign's and those that are not used."""
-    return 1 << (limits.WEIGHT_BITS - weight_bits + 1)
-
-
-def _exponent(largest: float, weight_bits: int) -> int:
-    """Return the least exponent that brings `largest` (in units of weight) into range."""
-    return max(0, ceil(log2(max(largest, 1.0) / (_weight_top(weight_bits) + _step(weight_bits) / 2))))
-
-
-def _hop(hop: Hop, scale: float, ranges: Ranges, weight_bits: int) -> QuantisedHop:
-    factor = scale / limits.ALIGN / ranges.input_scale(hop.source)
-    exponent = _exponent(_largest(hop.weight) * factor, weight_bits)
-    step, top = _step(weight_bits), _weight_top(weight_bits)
-    steps = np.rint(hop.weight.data * factor / 2**exponent / step) * step
+def _hop(hop: Hop, chosen: Scale, index: int, ranges: Ranges, bits: int) -> QuantisedHop:
+    exponent = chosen.exponents[index]
+    unit = unit_of(exponent, bits, chosen.scale, ranges.input_scale(hop.source))
     weight = hop.weight.copy()
-    weight.data = np.clip(steps, -top - step, top)
+    weight.data = nearest(hop.weight.data, unit, bits) * stored_step(bits)
     integer = csr_array(weight, dtype=np.int32)
     integer.eliminate_zeros()
     return QuantisedHop(hop, integer, exponent)
 
 
-def _check_levels(
-    layer: Layer, hop: Hop, scale: float, bound: Mapping[str, float], ranges: Ranges, weight_bits: int
-) -> None:
-    largest = _largest(hop.weight) * scale / limits.ALIGN / ranges.input_scale(hop.source)
-    levels = largest / 2 ** _exponent(largest, weight_bits) / _step(weight_bits)
-    wanted = min(MIN_WEIGHT_LEVELS, 2 ** (weight_bits - 1) - 1)
-    if 0 < levels < wanted:
-        limit = min(bound, key=lambda key: bound[key])
-        raise RefusedError(
-            layer.name, f"largest weight from '{hop.source}' {largest:.3g} of {_weight_top(weight_bits)}",
-            f"the {limit} leaves it {levels:.2g} levels, fewer than {wanted}",
-            "Balance the weights of the layer's sources and its bias and threshold (weight decay, or a smaller bias)",
-        )  # fmt: skip
-
-
-def _refuse_threshold(layer: Layer, bound: Mapping[str, float], scale: float) -> None:
-    limit = min(bound, key=lambda key: bound[key])
-    raise RefusedError(
-        layer.name, f"v_threshold {layer.cell.threshold:g}",
-        f"the {limit} leaves it {scale * layer.cell.threshold / limits.ALIGN:.2g} of a step",
-        "Raise the threshold, or make weights and bias smaller against it",
-    )  # fmt: skip
-
-
-def _report(layer: QuantisedLayer, hops: Sequence[QuantisedHop], ranges: Ranges, weight_bits: int) -> LayerReport:
-    name, cell = layer.layer.name, layer.layer.cell
-    errors, levels, largest = [0.0], [], [0.0]
+def _report(layer: QuantisedLayer, hops: Sequence[QuantisedHop], ranges: Ranges) -> LayerReport:
+    name, cell, bits = layer.layer.name, layer.layer.cell, layer.weight_bits
+    errors, weights, levels = [np.zeros(1)], [np.zeros(1)], []
     for hop in hops:
-        unit = limits.ALIGN * 2**hop.weight_exp * ranges.input_scale(hop.hop.source) / layer.scale
-        difference = np.abs(csr_array(hop.weight * unit - hop.hop.weight).data)
-        errors.append(float(np.max(difference, initial=0.0)))
-        largest.append(_largest(hop.hop.weight))
-        levels.append(int(np.max(np.abs(hop.weight.data), initial=0)) // _step(weight_bits))
+        unit = unit_of(hop.weight_exp, bits, layer.scale, ranges.input_scale(hop.hop.source)) / stored_step(bits)
+        errors.append(csr_array(hop.weight * unit - hop.hop.weight).data)
+        weights.append(hop.hop.weight.data)
+        levels.append(int(np.max(np.abs(hop.weight.data), initial=0)) // stored_step(bits))
+    error, weight = np.concatenate(errors), np.concatenate(weights)
     bias = layer.bias_mant * 2.0**layer.bias_exp / layer.scale
     unit_v = cell.threshold if cell.emits == "spikes" else 1.0
+    some = bool(np.any(weight))
     return LayerReport(
+        weight_bits=bits,
         weight_levels=min(levels, default=0),
-        weight_error=max(errors) / max(largest) if max(largest) else 0.0,
+        weight_error=float(np.max(np.abs(error)) / np.max(np.abs(weight))) if some else 0.0,
+        weight_error_rms=float(np.linalg.norm(error) / np.linalg.norm(weight)) if some else 0.0,
         bias_error=float(np.max(np.abs(bias - layer.layer.bias), initial=0.0)) / unit_v,
         decay_error=abs(layer.dv / limits.DECAY_ONE / cell.dv - 1) if cell.dv else 0.0,
         headroom=limits.STATE_MAX / (layer.scale * ranges.seen[name]) if ranges.seen.get(name) else None,

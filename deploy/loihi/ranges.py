@@ -31,6 +31,19 @@ _TINY = 1e-9
 
 
 @dataclass(frozen=True)
+class Observed:
+    """What the float network did on the samples that were measured.
+
+    Attributes:
+        inputs: [T, B, *shape] by input.
+        spikes: [T, B, *shape] of 0 and 1, by layer that spikes.
+    """
+
+    inputs: Mapping[str, Array]
+    spikes: Mapping[str, Spikes]
+
+
+@dataclass(frozen=True)
 class Ranges:
     """Largest magnitudes to make room for, in the unit of v.
 
@@ -40,6 +53,7 @@ class Ranges:
         seen: by layer, the largest |v| on the samples; empty without samples.
         input_scales: for each input that is not whole numbers, the integer sent for 1.
         input_limits: by input, the largest magnitude that the rest holds for.
+        observed: what was measured, `None` without samples.
     """
 
     u: Mapping[str, float]
@@ -47,6 +61,7 @@ class Ranges:
     seen: Mapping[str, float]
     input_scales: Mapping[str, float]
     input_limits: Mapping[str, float]
+    observed: Observed | None = None
 
     def input_scale(self, source: str) -> float:
         """Return the integer that `source` sends for 1."""
@@ -75,16 +90,17 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
             reason = f"a message carries at most {limits.PAYLOAD_MAX}"
             raise RefusedError(name, f"input up to {size:g}", reason, "Scale the input down")
     graded = [name for name, x in arrays.items() if not np.all(x == np.rint(x))]
-    limit = {name: size * (HEADROOM if name in graded else 1) for name, size in largest.items()}
+    # Counts of events may be higher in other samples, spikes may not.
+    limit = {name: size if size <= 1 and name not in graded else size * HEADROOM for name, size in largest.items()}
     worst_u, worst_v = _worst(stage, limit)
-    seen_u, seen_v = _measure(graph, stage, arrays)
+    seen_u, seen_v, spikes = _measure(graph, stage, arrays)
     u = {n: max(min(HEADROOM * seen_u[n], worst_u[n]), _TINY) for n in worst_u}
     v = {}
     for layer in stage.layers:
         top = worst_v[layer.name] if layer.cell.dv else np.inf
         v[layer.name] = max(_least(layer), min(HEADROOM * seen_v[layer.name], top))
     scales = {name: _input_scale(stage, name, limit[name], u, v) for name in graded}
-    return Ranges(u, v, seen_v, scales, limit)
+    return Ranges(u, v, seen_v, scales, limit, Observed(arrays, spikes))
 
 
 def _input_scale(stage: HopStage, name: str, largest: float, u: Mapping[str, float], v: Mapping[str, float]) -> float:
@@ -139,31 +155,38 @@ def _drive(stage: HopStage, layer: Layer, largest: Mapping[str, float]) -> NDArr
 
 def _measure(
     graph: ChipGraph, stage: HopStage, arrays: Mapping[str, Array]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the largest |u| and |v| (before resets) of every layer, as the interpreter runs the samples.
+) -> tuple[dict[str, float], dict[str, float], dict[str, Spikes]]:
+    """Return the largest |u| and |v| (before resets) and the spikes of every layer on the samples.
 
     u is what is left of `v[t] = (1 - dv) v[t-1] + u[t] + bias`.
     """
     u, v = ({layer.name: 0.0 for layer in stage.layers} for _ in range(2))
     fired: dict[str, Array] = {}
+    first = next(iter(arrays.values()))
+    spikes = {
+        layer.name: np.zeros((*first.shape[:2], *layer.shape), np.uint8)
+        for layer in stage.layers
+        if layer.cell.emits == "spikes"
+    }
+    step = 0
 
     def note(name: str, v_BN: Array, spikes_BN: Spikes) -> Spikes:
         fired[name] = v_BN
+        spikes[name][step] = spikes_BN
         return spikes_BN
 
     interpreter = Interpreter(graph, note)
-    first = next(iter(arrays.values()))
     interpreter.reset(first.shape[1])
-    for t in range(len(first)):
+    for step in range(len(first)):
         before = {layer.name: _membrane(interpreter, layer) for layer in stage.layers}
-        interpreter.step({n: x[t] for n, x in arrays.items()})
+        interpreter.step({n: x[step] for n, x in arrays.items()})
         for layer in stage.layers:
             now = fired.get(layer.name, _membrane(interpreter, layer))
             bias = layer.bias.reshape(layer.shape)
             drive = now - (1 - layer.cell.dv) * before[layer.name] - bias
             u[layer.name] = max(u[layer.name], float(np.max(np.abs(drive))))
             v[layer.name] = max(v[layer.name], float(np.max(np.abs(now))))
-    return u, v
+    return u, v, spikes
 
 
 def _membrane(interpreter: Interpreter, layer: Layer) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.deploy.loihi.quantise import QuantisedStage
+from spikeport.deploy.stage import ONE
 
 Ints = NDArray[np.int64]
 
@@ -23,7 +24,7 @@ def simulate(
     timesteps, samples = next(iter(inputs_TBN.values())).shape[:2]
     late = {layer.layer.name: layer.layer.latency for layer in quantised.layers} | dict.fromkeys(inputs_TBN, 0)
     sent = {name: x.reshape(timesteps, samples, -1) for name, x in inputs_TBN.items()}
-    sent["1"], late["1"] = np.ones((timesteps, samples, 1), dtype=np.int64), 0
+    sent[ONE], late[ONE] = np.ones((timesteps, samples, 1), dtype=np.int64), 0
     sizes = {layer.layer.name: len(layer.bias_mant) for layer in quantised.layers}
     sent |= {name: np.zeros((timesteps, samples, size), dtype=np.int64) for name, size in sizes.items()}
     u = {name: np.zeros((samples, size), dtype=np.int64) for name, size in sizes.items()}
@@ -36,9 +37,10 @@ def simulate(
                 if hop.hop.target != name:
                     continue
                 origin = hop.hop.source
-                lag = 0 if origin == "1" else hop.hop.wait - late[name] + 1 + late[origin]
+                lag = 0 if origin == ONE else hop.hop.wait - late[name] + 1 + late[origin]
                 if t >= lag:
-                    arriving += (sent[origin][t - lag] @ hop.weight.toarray().T.astype(np.int64)) << hop.weight_exp
+                    total = sent[origin][t - lag] @ hop.weight.toarray().T.astype(np.int64)
+                    arriving += total << hop.weight_exp if hop.weight_exp >= 0 else total >> -hop.weight_exp
             u[name] = divide(u[name] * (4096 - (layer.du + 1))) + (arriving << 6)
             assert np.abs(u[name]).max() < 2**23
             bias = layer.bias_mant.astype(np.int64) << layer.bias_exp

@@ -19,6 +19,7 @@ from spikeport.deploy.loihi.mapper.chip import CHIPS, available, load
 from spikeport.deploy.loihi.mapper.lists import connections_of, weight_bits
 from spikeport.deploy.loihi.mapper.place import place
 from spikeport.deploy.loihi.mapper.placement import USAGE, Placement, UnplacedError
+from spikeport.deploy.stage import ONE
 from spikeport.errors import ArtefactError, UsageError
 
 
@@ -247,7 +248,7 @@ def _counted(network: IntegerNetwork, core: dict[tuple[str, int], int], placed: 
     formats = {p.name: {c.weight_format(memory) for c in by_name if c.target == p.name} for p in network.populations}
 
     def words(synapses: int, i: int, target: str) -> int:
-        constant = (c for c in by_name if c.target == target and c.source == "1")
+        constant = (c for c in by_name if c.target == target and c.source == ONE)
         return memory.words(synapses, (by_name[i] if i >= 0 else next(constant)).synapse_bits(memory))
 
     return {

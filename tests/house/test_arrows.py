@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = {"callable_package", "errors", "files", "registry", "provenance"}
+SHARED = {"callable_package", "errors", "files", "registry", "provenance", "weight_grid"}
 ALLOWED = {
     "models": SHARED | {"models"},
     "train": SHARED | {"models", "train"},

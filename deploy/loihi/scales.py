@@ -1,0 +1,152 @@
+"""The scale of a layer: the integer S of v that stands for 1, and the exponents of its hops.
+
+    unit of a weight = 64 x step x 2^weight_exp / (S x input scale)
+
+`step` is the distance of two stored weights, 2 at 8 bits and 128 at 2. The unit with the least error
+(`spikeport.weight_grid`) asks for an S; the 24 bits of u and v, the bias and the threshold allow at most another. Where
+they allow less, the exponent goes below 0 first: the sum of products is then shifted right, which loses nothing as
+long as it only takes away what `step` put there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor, log2
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.deploy.hops import RefusedError
+from spikeport.deploy.loihi import limits
+from spikeport.deploy.loihi.ranges import Ranges
+from spikeport.deploy.stage import Hop, Layer
+from spikeport.weight_grid import Values, best_units, levels
+
+MIN_WEIGHT_LEVELS = 8
+"""A layer whose largest weight gets fewer levels than this is refused: it would be another network."""
+_ROUNDING = 1e-6
+"""By how much a scale may miss a whole threshold, relatively, and still be taken for it: rounding of parameters."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The scale of one layer.
+
+    Attributes:
+        scale: S.
+        vth_mant: threshold / 64.
+        exponents: for each of its hops.
+    """
+
+    scale: float
+    vth_mant: int
+    exponents: Sequence[int]
+
+
+def stored_step(bits: int) -> int:
+    """Return the distance of two stored weights: the low bits are the sign's and those that are not used."""
+    # One bit holds no positive weight: both signs are stored in two.
+    return 1 << (limits.WEIGHT_BITS - max(bits, 2) + 1)
+
+
+def unit_of(exponent: int, bits: int, scale: float, input_scale: float) -> float:
+    """Return what one level of a weight stands for."""
+    return limits.ALIGN * stored_step(bits) * 2.0**exponent / (scale * input_scale)
+
+
+def choose_scale(layer: Layer, hops: Sequence[Hop], ranges: Ranges, bits: int) -> Scale:
+    """Return the scale of `layer` with the synapses `hops` of `bits` bits.
+
+    Raises:
+        RefusedError: a limit leaves the threshold or the weights too little.
+    """
+    bound = _scale_limits(layer, ranges)
+    weights = [Values.of(hop.weight.data) for hop in hops]
+    units = best_units(weights, bits)
+    wanted = [unit * ranges.input_scale(hop.source) for unit, hop in zip(units, hops, strict=True)]
+    if not any(wanted):
+        scale, vth_mant = _whole_threshold(layer, bound, min(bound.values()))
+        return Scale(scale, vth_mant, [0] * len(hops))
+    scale, vth_mant = _whole_threshold(layer, bound, _fitting(wanted, bits, min(bound.values())))
+    exponents = [_exponent(unit, bits, scale) for unit in wanted]
+    for values, hop, exponent, best in zip(weights, hops, exponents, units, strict=True):
+        unit = unit_of(exponent, bits, scale, ranges.input_scale(hop.source))
+        _check_levels(layer, hop, values.largest / unit, best / unit, bits, bound)
+    return Scale(scale, vth_mant, exponents)
+
+
+def _scale_limits(layer: Layer, ranges: Ranges) -> dict[str, float]:
+    """Return the largest S that each limit allows, the weights' aside."""
+    spiking = layer.cell.emits == "spikes"
+    # A membrane that is only read must not reach the greatest threshold, where it would fire.
+    top_v = limits.STATE_MAX if spiking else limits.VTH_MANT_MAX * limits.ALIGN
+    bound = {
+        "24-bit v": top_v / ranges.v[layer.name],
+        "24-bit u": limits.STATE_MAX / ranges.u[layer.name],
+        "13-bit bias with 3-bit exponent": _ratio(limits.BIAS_MANT_MAX * 2**limits.BIAS_EXP_MAX, layer.bias),
+    }
+    if spiking:
+        bound["17-bit threshold"] = limits.VTH_MANT_MAX * limits.ALIGN / layer.cell.threshold
+    return bound
+
+
+def _ratio(limit: float, values: NDArray[np.float64]) -> float:
+    largest = float(np.max(np.abs(values), initial=0.0))
+    return limit / largest if largest > 0 else float("inf")
+
+
+def _fitting(wanted: Sequence[float], bits: int, most: float) -> float:
+    """Return S for hops whose levels should stand for `wanted`, at most `most`."""
+    units = [unit for unit in wanted if unit]
+    octaves = round(log2(max(units) / min(units)))
+    # The finest hop gets exponent 0, unless the coarsest would need more than there is.
+    lowered = min(max(octaves - limits.WEIGHT_EXP_MAX, 0), -_least_exponent(bits))
+    scale: float = limits.ALIGN * stored_step(bits) / min(units) / 2.0**lowered
+    while scale > most and lowered < -_least_exponent(bits):
+        scale, lowered = scale / 2, lowered + 1
+    return min(scale, most)
+
+
+def _least_exponent(bits: int) -> int:
+    """The shift to the right that takes away no more than the zeros below a stored weight."""
+    return max(limits.WEIGHT_EXP_MIN, 1 - stored_step(bits).bit_length())
+
+
+def _exponent(wanted: float, bits: int, scale: float) -> int:
+    if wanted == 0:
+        return 0
+    exponent = round(log2(wanted * scale / limits.ALIGN / stored_step(bits)))
+    return min(max(exponent, _least_exponent(bits)), limits.WEIGHT_EXP_MAX)
+
+
+def _whole_threshold(layer: Layer, bound: Mapping[str, float], scale: float) -> tuple[float, int]:
+    """Return `scale` made smaller so that the threshold is a multiple of 64, and the threshold."""
+    if layer.cell.emits != "spikes":
+        return scale, limits.VTH_MANT_MAX
+    theta = layer.cell.threshold
+    vth_mant = floor(scale * theta / limits.ALIGN * (1 + _ROUNDING))
+    if vth_mant < 1:
+        binding = _binding(bound, scale)
+        raise RefusedError(
+            layer.name, f"v_threshold {theta:g}",
+            f"the {binding} leaves it {scale * theta / limits.ALIGN:.2g} of a step",
+            "Raise the threshold, or make weights and bias smaller against it",
+        )  # fmt: skip
+    return min(vth_mant, limits.VTH_MANT_MAX) * limits.ALIGN / theta, min(vth_mant, limits.VTH_MANT_MAX)
+
+
+def _binding(bound: Mapping[str, float], scale: float) -> str:
+    name = min(bound, key=lambda key: bound[key])
+    return name if bound[name] <= scale else "8-bit weights"
+
+
+def _check_levels(layer: Layer, hop: Hop, found: float, share: float, bits: int, bound: Mapping[str, float]) -> None:
+    """Raise where a limit made the grid so coarse that few levels are left; `share` is of those wished for."""
+    wanted = min(MIN_WEIGHT_LEVELS, max(levels(bits)[1], 1))
+    if share > 0 and found < wanted and share < 0.7:
+        raise RefusedError(
+            layer.name, f"largest weight from '{hop.source}' {found:.2g} levels",
+            f"the {min(bound, key=lambda key: bound[key])} leaves it fewer than {wanted}",
+            "Balance the weights of the layer's sources and its bias and threshold (weight decay, or a smaller bias)",
+        )  # fmt: skip

@@ -1,0 +1,149 @@
+"""Quantising a stage: bits by layer, what the report says, and what is refused."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import nir
+import numpy as np
+import pytest
+from deploy_nets import affine, chain, inputs, lif, mlp, sink, source, two_branches
+from scipy.sparse import csr_array
+
+from spikeport.deploy.hops import RefusedError
+from spikeport.deploy.loihi.backend import backend
+from spikeport.deploy.loihi.quantise import QuantisedStage, quantise
+from spikeport.deploy.loihi.scales import stored_step, unit_of
+from spikeport.deploy.loihi.weight_bits import WeightBits
+from spikeport.errors import UsageError
+from spikeport.export.graph import ChipGraph
+from spikeport.weight_grid import levels
+
+NETS = [mlp, two_branches]
+
+
+def float_weights(quantised: QuantisedStage) -> list[tuple[csr_array, csr_array, float, int]]:
+    """Return (in float, what the integers stand for, unit, bits) of every hop."""
+    layers = {x.layer.name: x for x in quantised.layers}
+    found = []
+    for hop in quantised.hops:
+        layer = layers[hop.hop.target]
+        scale = quantised.input_scales.get(hop.hop.source, 1.0)
+        unit = unit_of(hop.weight_exp, layer.weight_bits, layer.scale, scale)
+        meant = csr_array(hop.weight * (unit / stored_step(layer.weight_bits)))
+        found.append((hop.hop.weight, meant, unit, layer.weight_bits))
+    return found
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("make", NETS)
+def test_every_weight_is_the_nearest_of_its_levels(make, bits: int) -> None:
+    net = make()
+    for weight, meant, unit, _ in float_weights(quantise(net, inputs(net), bits)):
+        low, high = (level * unit for level in levels(bits))
+        values, stored = weight.toarray(), meant.toarray()
+        inside = (values != 0) & (values >= low) & (values <= high)
+        half = unit if bits == 1 else unit / 2
+        assert np.all(np.abs(values - stored)[inside] <= half * (1 + 1e-9))
+        np.testing.assert_allclose(stored[values > high], high)
+        np.testing.assert_allclose(stored[values < low], low)
+        assert not np.any(stored[values == 0])
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_stored_weights_are_even_and_leave_the_low_bits(bits: int) -> None:
+    net = mlp()
+    for hop in quantise(net, inputs(net), bits).hops:
+        assert not np.any(hop.weight.data % stored_step(bits))
+        assert hop.weight.data.min() >= -256
+        assert hop.weight.data.max() <= 254
+        if bits == 1:
+            assert set(np.abs(hop.weight.data)) == {128}
+
+
+@pytest.mark.parametrize("make", NETS)
+def test_the_report_is_what_the_integers_say(make) -> None:
+    net = make()
+    quantised = quantise(net, inputs(net), WeightBits(5, {"y": 3}))
+    hops = float_weights(quantised)
+    for layer in quantised.layers:
+        report = quantised.reports[layer.layer.name]
+        mine = [w for w, hop in zip(hops, quantised.hops, strict=True) if hop.hop.target == layer.layer.name]
+        error = np.concatenate([(meant - weight).toarray().ravel() for weight, meant, *_ in mine])
+        weight = np.concatenate([weight.toarray().ravel() for weight, *_ in mine])
+        assert report.weight_bits == layer.weight_bits == (3 if layer.layer.name == "y" else 5)
+        assert report.weight_error == pytest.approx(np.abs(error).max() / np.abs(weight).max())
+        assert report.weight_error_rms == pytest.approx(np.linalg.norm(error) / np.linalg.norm(weight))
+        bias = layer.bias_mant * 2.0**layer.bias_exp / layer.scale
+        assert report.bias_error == pytest.approx(np.abs(bias - layer.layer.bias).max() / layer.layer.cell.threshold)
+        assert report.decay_error == pytest.approx(abs(layer.dv / 4096 / layer.layer.cell.dv - 1))
+
+
+def test_more_bits_bring_the_weights_nearer() -> None:
+    net = mlp()
+    reports = [quantise(net, inputs(net), bits).reports for bits in range(1, 9)]
+    for fewer, more in pairwise(reports):
+        # The scale is then moved to a whole threshold, which is why it is not exactly so.
+        assert all(more[name].weight_error_rms <= 1.01 * fewer[name].weight_error_rms for name in more)
+
+
+def test_a_scale_that_v_limits_costs_no_level_as_long_as_the_shift_is_exact() -> None:
+    net = chain(x=source(20), a=affine(20, 10, 0), n=nir.IF(np.ones(10), np.full(10, 0.05)), out=sink(10))
+    wide = {"x": np.tile(inputs(net)["x"], (40, 1, 1))}
+    quantised = quantise(net, wide)
+    (hop,) = quantised.hops
+    assert hop.weight_exp < 0
+    assert np.abs(hop.weight.data).max() > 126
+
+
+def test_a_node_called_like_a_number_is_no_constant() -> None:
+    renamed = chain(**{"x": source(20), "0": affine(20, 30, 0), "1": lif(30), "2": affine(30, 10, 1), "3": lif(10)},
+                    out=sink(10))  # fmt: skip
+    named = chain(x=source(20), a=affine(20, 30, 0), h=lif(30), b=affine(30, 10, 1), y=lif(10), out=sink(10))
+    x = inputs(named)
+    ours, theirs = backend.lower(renamed, x).run(x), backend.lower(named, x).run(x)
+    assert theirs.nodes["y"].any()
+    np.testing.assert_array_equal(ours.nodes["3"], theirs.nodes["y"])
+
+
+def test_counts_may_be_higher_than_those_seen_and_spikes_may_not() -> None:
+    net = mlp()
+    x = inputs(net)
+    counts = backend.lower(net, {"x": x["x"] * 2})
+    counts.run({"x": x["x"] * 3})
+    with pytest.raises(UsageError, match="at most 4"):
+        counts.run({"x": x["x"] * 5})
+    with pytest.raises(UsageError, match="at most 1"):
+        backend.lower(net, x).run({"x": x["x"] * 2})
+
+
+@pytest.mark.parametrize("bits", [0, 9, -1])
+def test_bits_out_of_range_are_refused(bits: int) -> None:
+    with pytest.raises(UsageError, match="1 to 8 bits"):
+        quantise(mlp(), None, bits)
+
+
+def test_a_layer_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match="'hh'") as caught:
+        quantise(mlp(), None, WeightBits(8, {"hh": 4}))
+    assert "'h'" in caught.value.fix
+
+
+def test_bits_are_read_as_they_are_written() -> None:
+    assert WeightBits.parse("4") == WeightBits(4)
+    assert WeightBits.parse("h=4,y=2") == WeightBits(8, {"h": 4, "y": 2})
+    assert WeightBits.parse("6,h=4") == WeightBits(6, {"h": 4})
+    for text in ("", "h", "=4", "h=", "4.5", "h=x", "9"):
+        with pytest.raises(UsageError):
+            WeightBits.parse(text)
+
+
+def test_weights_that_the_bias_leaves_no_level_are_refused_at_every_width() -> None:
+    net: ChipGraph = chain(
+        x=source(20), n1=nir.Affine(np.full((10, 20), 1e-4), np.full(10, 50.0)), n=lif(10), out=sink(10)
+    )
+    for bits in (8, 4):
+        with pytest.raises(RefusedError, match="13-bit bias") as caught:
+            quantise(net, None, bits)
+        assert caught.value.node == "n"
+        assert caught.value.fix
