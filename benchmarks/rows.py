@@ -32,8 +32,8 @@ from spikeport.deploy.mapped import by_chip, map_programs
 from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network, scores
 from spikeport.errors import SpikeportError, UnavailableError, UnfaithfulError, UsageError
 from spikeport.export.audit import Agreement
-from spikeport.export.convert import convert
-from spikeport.export.verify import describe, record_model
+from spikeport.export.drafts import draft
+from spikeport.export.verify import describe
 from spikeport.models.twin import Twin
 from spikeport.train.run import Run
 
@@ -99,20 +99,20 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
 
 
 def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -> Scored:
-    """Score the snnTorch network itself, and audit it against its own export."""
+    """Score the snnTorch network itself, and audit every chip stage of its export against it."""
     network = subject.network
     assert network is not None
     inputs = {name: torch.as_tensor(samples.encoded[name], dtype=torch.float32) for name in network.input_names}
-    first = {n: x[0, :1] for n, x in inputs.items()}
-    conversion = convert(network.core, first, subject.staged.dt_s, network.input_names)
     start = time.perf_counter()
-    recording = record_model(conversion, inputs)
-    seconds = time.perf_counter() - start
     with torch.no_grad():
-        spikes_TNK = torch.from_numpy(recording.nodes["output"].astype(np.float32))
-        answer = network.readout(spikes_TNK) if network.readout else spikes_TNK.sum(0)
-    run = NetworkRun(dict(samples.encoded), {"core": dict(samples.encoded)}, {"core": recording}, seconds)
-    return _finish(subject, samples, "snn", "snn", run, answer.argmax(1).numpy(), models)
+        answer = network(inputs)
+    seconds = time.perf_counter() - start
+    logits_NK = answer if network.readout else answer.sum(0).flatten(1)
+    drafts = draft(network.core, None, inputs, subject.staged.dt_s, network.input_names, check=False)
+    tensors = {name: x.numpy() for name, x in drafts.tensors.items()}
+    given = {chip.name: {node: tensors[t] for node, t in chip.inputs.items()} for chip in drafts.chips}
+    run = NetworkRun(tensors, given, {chip.name: chip.recording for chip in drafts.chips}, seconds)
+    return _finish(subject, samples, "snn", "snn", run, logits_NK.argmax(1).numpy(), models)
 
 
 def backend_row(

@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.deploy.backend import Backend
-from spikeport.deploy.reference import ReferenceBackend
-from spikeport.errors import ArtefactError, UnfaithfulError
+from spikeport.errors import ArtefactError
 from spikeport.export.graph import SPIKING
 from spikeport.export.host_run import HostStepper
 from spikeport.export.interpreter import Interpreter, recorded_nodes
@@ -22,18 +20,6 @@ from spikeport.export.stages import ChipStage, HostStage, StagedNetwork
 
 Array = NDArray[np.generic]
 Step = Callable[[Mapping[str, Array]], Mapping[str, Array]]
-
-
-def require_lockstep(network: StagedNetwork, backend: Backend) -> None:
-    """Raise `UnfaithfulError` where the network has a loop across stages that the backend cannot run."""
-    if network.registers and not isinstance(backend, ReferenceBackend):
-        register = network.registers[0]
-        raise UnfaithfulError(
-            f"loop over '{register.tensor}'",
-            f"'{register.source}' of the step before comes back from a later stage, and backend '{backend.name}' runs "
-            "each stage over a whole window",
-            "Use the reference backend, or keep the loop within one chip stage",
-        )
 
 
 def looped_stages(network: StagedNetwork) -> range:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.deploy.backend import Backend, Inputs, Program
-from spikeport.deploy.lockstep import looped_stages, require_lockstep, run_lockstep
+from spikeport.deploy.lockstep import looped_stages, run_lockstep
+from spikeport.deploy.loops import lockstep_refusal
 from spikeport.errors import UsageError
 from spikeport.export.host_run import HostStepper
 from spikeport.export.onnx_stage import HostFunction
@@ -46,7 +47,8 @@ def lower_network(network: StagedNetwork, backend: Backend, calibration: Inputs 
     Raises:
         UnfaithfulError: a loop across stages needs a backend that runs step by step.
     """
-    require_lockstep(network, backend)
+    if refusal := lockstep_refusal(network, backend):
+        raise refusal
     programs = {}
     for stage in network.chips:
         known = calibration and all(tensor in calibration for tensor in stage.inputs.values())

@@ -26,7 +26,8 @@ def export(
     """Export a snnTorch network to a bundle, verified on `sample` at every neuron, step and sample.
 
     Args:
-        net: a module whose forward computes one time step, or a `spikeport.models.network.SpikingNetwork`.
+        net: a module whose forward computes one time step, or, built of snnTorch's window neurons (`StateLeaky`,
+            `LinearLeaky`, `LeakyParallel`), all of them; or a `spikeport.models.network.SpikingNetwork`.
         sample: real encoded inputs [T, B, *shape], one tensor or one for each argument of forward.
         dt_s: the time step in seconds.
         out: the bundle's folder, which must not exist; by default `<class name>.bundle` here.

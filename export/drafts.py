@@ -6,7 +6,7 @@ Shapes: T time, B batch, `*` the value's own shape.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,18 @@ class ChipDraft:
 
 @dataclass(frozen=True)
 class Drafts:
-    """All stages, in order, the tensors that the network answers with, and the loops across stages."""
+    """A whole network before it is written.
+
+    Attributes:
+        stages: in order.
+        outputs: the tensors that the network answers with.
+        tensors: what the stages read and write, on the sample.
+        registers: the loops across stages.
+    """
 
     stages: tuple[ChipDraft | HostDraft, ...]
     outputs: dict[str, Tensor]
+    tensors: Mapping[str, Tensor]
     registers: tuple[RegisterSpec, ...] = ()
 
     @property
@@ -101,17 +109,17 @@ def draft(
     core = window.step if window else core
     traced = trace(core, first_B, names, feedback)
     if needs_host(traced):
-        stages, outputs, registers = _cut_stages(traced, sample_TB, dt_s, check)
+        found = _cut_stages(traced, sample_TB, dt_s, check)
     else:
         conversion = convert(core, first_B, dt_s, names, feedback)
         stage = _chip(CORE, conversion, {n: n for n in sample_TB}, _fed_back(traced, sample_TB), check, window)
         stage.outputs = {n: SPIKES if readout is not None else n for n in stage.conversion.graph.outputs}
         outputs = {stage.outputs[n]: torch.from_numpy(stage.recording.nodes[n]) for n in stage.outputs}
-        stages, registers = [stage], ()
-    if readout is not None:
-        last = _readout(readout, outputs)
-        return Drafts((*stages, last), {LOGITS: last.values_TB[LOGITS]}, registers)
-    return Drafts(tuple(stages), outputs, registers)
+        found = Drafts((stage,), outputs, {**sample_TB, **outputs})
+    if readout is None:
+        return found
+    last = _readout(readout, found.outputs)
+    return replace(found, stages=(*found.stages, last), outputs={LOGITS: last.values_TB[LOGITS]})
 
 
 def _fed_back(traced: Trace, sample_TB: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -125,9 +133,7 @@ def _fed_back(traced: Trace, sample_TB: Mapping[str, Tensor]) -> Mapping[str, Te
     return {name: tensors[name] for name in traced.inputs}
 
 
-def _cut_stages(
-    traced: Trace, sample_TB: Mapping[str, Tensor], dt_s: float, check: bool
-) -> tuple[list[ChipDraft | HostDraft], dict[str, Tensor], tuple[RegisterSpec, ...]]:
+def _cut_stages(traced: Trace, sample_TB: Mapping[str, Tensor], dt_s: float, check: bool) -> Drafts:
     step = cut(traced)
     run = run_parts(step, sample_TB, traced.loops)
     if check:
@@ -140,7 +146,8 @@ def _cut_stages(
     if not any(isinstance(stage, ChipDraft) for stage in stages):
         raise UnfaithfulError("the model", "no part of it can run on a chip", "Export ANNs as ONNX")
     registers = [RegisterSpec(tensor=n, source=u, shape=traced.loops[n].shape) for n, u in step.registers.items()]
-    return stages, {name: run.tensors[name] for name in step.outputs}, tuple(registers)
+    outputs = {name: run.tensors[name] for name in step.outputs}
+    return Drafts(tuple(stages), outputs, run.tensors, tuple(registers))
 
 
 def _chip_part(index: int, part: Part, tensors: Mapping[str, Tensor], dt_s: float, check: bool) -> ChipDraft:

@@ -19,7 +19,7 @@ import numpy as np
 from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.checks import check_node, check_parameters
 from spikeport.export.flatten import flatten
-from spikeport.export.shapes import Shape, as_shape, output_shape
+from spikeport.export.shapes import MAX_ELEMENTS, Shape, as_shape, output_shape
 
 Edge = tuple[str, str]
 IfStep = Literal["euler", "per-step"]
@@ -27,8 +27,6 @@ IfStep = Literal["euler", "per-step"]
 SPIKING = (nir.LIF, nir.CubaLIF, nir.IF, nir.Threshold)
 VALUED = (nir.LI, nir.CubaLI, nir.I)
 NEURONS = SPIKING + VALUED
-
-MAX_ELEMENTS = 1 << 28
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def export_network(
     """Write the bundle of `model` to the new folder `out`.
 
     Args:
-        model: a `SpikingNetwork`, or any module that computes one time step; left untouched.
+        model: a `SpikingNetwork`, or any module that computes one time step or, of window neurons, all of them; left
+            untouched.
         sample: real encoded inputs [T, B, *shape], one tensor or one for each forward argument. The export is
             verified on all of them; the first few become the bundle's golden samples.
         dt_s: the time step in seconds.

@@ -14,6 +14,10 @@ from numpy.typing import ArrayLike
 from spikeport.errors import UnfaithfulError
 
 Shape = tuple[int, ...]
+
+MAX_ELEMENTS = 1 << 28
+# Padding may multiply what it surrounds; beyond this it is no network but an attack on memory.
+PADDING_FACTOR, PADDING_FREE = 64, 1 << 20
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -73,6 +77,8 @@ def output_shape(name: str, node: nir.NIRNode, shape: Shape) -> Shape:
         kernel, stride, pad = pair(node.kernel_size), pair(node.stride), pair(node.padding)
         size = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(shape[1:], pad, kernel, stride, strict=True)]
         _require(name, min(size) > 0, shape, f"at least the kernel {kernel}")
+        padded = [n + 2 * p for n, p in zip(shape[1:], pad, strict=True)]
+        _bound_padding(name, (shape[0], *padded), shape, (shape[0], *size))
         return (shape[0], *size)
     if isinstance(node, nir.Flatten):
         rank = len(shape)
@@ -97,7 +103,26 @@ def _conv_shape(name: str, node: nir.Conv1d | nir.Conv2d, shape: Shape) -> Shape
         for n, p, d, k, s in zip(sides, pads, dilation, kernel, stride, strict=True)
     )
     _require(name, min(size) > 0, shape, "at least the dilated kernel")
-    return (int(node.weight.shape[0]), *(size[1:] if flat else size))
+    made = (int(node.weight.shape[0]), *(size[1:] if flat else size))
+    padded = [n + sum(p) for n, p in zip(sides, pads, strict=True)]
+    _bound_padding(name, (channels, *padded), shape, made)
+    windows = channels * prod(kernel) * prod(size)
+    if windows > MAX_ELEMENTS:
+        raise UnfaithfulError(
+            f"node '{name}'", f"its windows hold {windows} elements, out of all bounds", "Use a smaller kernel"
+        )
+    return made
+
+
+def _bound_padding(name: str, padded: Shape, before: Shape, after: Shape) -> None:
+    """Refuse padding that is out of proportion to what the node reads and makes: the interpreter stores it."""
+    allowed = max(PADDING_FREE, PADDING_FACTOR * max(prod(before), prod(after)))
+    if prod(padded) > min(allowed, MAX_ELEMENTS):
+        raise UnfaithfulError(
+            f"node '{name}'",
+            f"its padding makes {padded} of {before}, to give {after}: out of all bounds",
+            "Pad by less than the kernel, on an input of the kernel's size",
+        )
 
 
 def _require(name: str, holds: bool, got: Shape, wanted: str) -> None:

@@ -88,6 +88,12 @@ def _states_by_hand(call: fx.Node, root: nn.Module) -> dict[str, fx.Node]:
     for state, source in given.items():
         if source is None:
             continue
+        if _loops_over_time(call):
+            raise UnfaithfulError(
+                f"neuron '{call.target}'",
+                f"its state '{state}' goes from one of its calls to the next: forward runs several time steps",
+                "Export one time step: move the loop over time out of forward",
+            )
         if not isinstance(source, fx.Node) or source.op != "placeholder" or len(source.users) != 1:
             raise UnfaithfulError(
                 f"neuron '{call.target}'",
@@ -96,6 +102,13 @@ def _states_by_hand(call: fx.Node, root: nn.Module) -> dict[str, fx.Node]:
             )
         found[state] = source
     return found
+
+
+def _loops_over_time(call: fx.Node) -> bool:
+    """Return whether what a call of this neuron returns goes into another call of it."""
+    calls = [n for n in call.graph.nodes if n.op == "call_module" and n.target == call.target]
+    read = {source for other in calls for given in other.all_input_nodes for source in given.all_input_nodes}
+    return bool(read & set(calls))
 
 
 def _place(call: fx.Node, state: str, source: fx.Node, kind: type[nn.Module], returned: list[object]) -> int:

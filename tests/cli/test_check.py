@@ -12,9 +12,13 @@ from pathlib import Path
 import nir
 import numpy as np
 import pytest
+import snntorch
+import torch
+from torch import Tensor, nn
 
 from spikeport.cli import main
 from spikeport.deploy import backends
+from spikeport.export.call import export
 
 FATES = {"native", "rewritten", "host", "refused"}
 
@@ -73,6 +77,35 @@ def test_an_open_integration_step_is_refused_by_all(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out.endswith("next: change what is refused above\n")
     assert main(["check", str(path), "--dt", "1e-3", "--if-step", "euler", "--backend", "reference"]) == 0
     assert "--if-step euler --backend reference" in capsys.readouterr().out
+
+
+def test_a_loop_across_stages_is_refused_by_all_but_the_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Across(nn.Module):
+        """Chip -> host -> chip, and back to the first."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.w, self.norm = nn.Linear(4, 4), nn.LayerNorm(4)
+            self.first, self.last = (snntorch.Leaky(beta=0.8, init_hidden=True, threshold=0.1) for _ in range(2))
+
+        def forward(self, x: Tensor, prev: Tensor) -> Tensor:
+            return self.last(self.norm(self.first(self.w(x + prev))))
+
+    torch.manual_seed(0)
+    out = tmp_path / "n.bundle"
+    export(Across(), (torch.rand(20, 2, 4) < 0.5).float(), 1e-3, out, feedback={"prev": 0})
+    assert main(["check", str(out), "--json"]) == 0
+    refusals = json.loads(capsys.readouterr().out)["refusals"]
+    assert set(refusals) == set(backends) - {"reference"}
+    assert all("'prev'" in why and "Use the reference backend" in why for why in refusals.values())
+    assert main(["check", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "norse: the network as a whole is refused" in shown
+    assert shown.endswith(f"next: spikeport deploy {out} --backend reference\n")
+    assert main(["check", str(out), "--backend", "norse"]) == 0
+    assert capsys.readouterr().out.endswith("next: change what is refused above\n")
 
 
 def test_nothing_runs(nested: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,20 @@ class FixedLoop(nn.Module):
         return torch.stack([self.lif(self.fc(x)) for _ in range(10)])
 
 
+class FixedLoopWithState(nn.Module):
+    """The state goes from call to call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.lif = nn.Linear(4, 3), leaky(init_hidden=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem = self.lif.init_leaky()
+        for _ in range(5):
+            spike, mem = self.lif(self.fc(x), mem)
+        return spike
+
+
 def with_nan() -> nn.Sequential:
     model = net()
     with torch.no_grad():
@@ -57,6 +71,12 @@ CASES: dict[str, tuple[nn.Module, Any, Any, str]] = {
     "bfloat16": (net().bfloat16(), X, DT, "bfloat16.*float32"),
     "double, single sample": (net().double(), X, DT, "Float and Double"),
     "loop over time": (Loop(), X, DT, "Export one time step.*out of forward"),
+    "loop of fixed length with state": (
+        FixedLoopWithState(),
+        X,
+        DT,
+        "'mem' goes from one of its calls to the next.*Export one time step: move the loop over time out of forward",
+    ),
     "loop of fixed length": (FixedLoop(), X, DT, "10 times in one step.*loop over time, export the step inside"),
     "wrong feature size": (net(), X[..., :3], DT, r"one step of the model fails.*\[T, B, \*shape\]"),
     "no time axis": (net(), X[0, 0], DT, r"not \[T, B, \*shape\]"),

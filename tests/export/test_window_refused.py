@@ -89,6 +89,12 @@ def test_a_negative_input_of_leaky_parallel_is_refused():
         window_recording(parallel(), -X)
 
 
+def test_weights_of_both_signs_name_the_nearest_neuron():
+    with pytest.raises(UnfaithfulError) as refused:
+        window_recording(nn.Sequential(snn.LeakyParallel(8, 5, beta=0.1)), X)
+    assert "snntorch.LinearLeaky" in refused.value.fix
+
+
 def test_leaky_parallel_ignores_a_beta_of_several_values():
     """snnTorch leaves its decays at random there: what is exported, or refused, is what it computes."""
     torch.manual_seed(0)

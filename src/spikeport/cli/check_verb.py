@@ -13,6 +13,7 @@ from spikeport.cli.sources import backend_names, open_network
 def run(args: argparse.Namespace) -> int:
     """Print node, what becomes of it, and why, for every backend."""
     from spikeport.deploy import backends
+    from spikeport.deploy.loops import lockstep_refusal
 
     network, _ = open_network(args)
     names = backend_names(args.backend, ["all"])
@@ -21,11 +22,13 @@ def run(args: argparse.Namespace) -> int:
         for name in names
     }
     host = [stage.name for stage in network.stages if stage.kind == "host"]
+    refusals = {n: str(why) for n in names if (why := lockstep_refusal(network, backends.get(n)))}
     if args.json:
-        print(json.dumps({"network": network.name, "dt_s": network.dt_s, "backends": found, "host": host}, indent=2))
+        about = {"network": network.name, "dt_s": network.dt_s}
+        print(json.dumps({**about, "backends": found, "host": host, "refusals": refusals}, indent=2))
         return 0
-    _print_table(found, host)
-    print(f"next: {_next(args, found)}")
+    _print_table(found, host, refusals)
+    print(f"next: {_next(args, {name: stages for name, stages in found.items() if name not in refusals})}")
     return 0
 
 
@@ -40,7 +43,7 @@ def _next(args: argparse.Namespace, found: dict[str, dict[str, list[dict[str, st
     return "change what is refused above"
 
 
-def _print_table(found: dict[str, dict[str, list[dict[str, str]]]], host: list[str]) -> None:
+def _print_table(found: dict[str, dict[str, list[dict[str, str]]]], host: list[str], refusals: dict[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -51,5 +54,7 @@ def _print_table(found: dict[str, dict[str, list[dict[str, str]]]], host: list[s
             for verdict in verdicts:
                 table.add_row(verdict["node"], verdict["kind"], verdict["fate"], verdict["reason"])
             console.print(table)
+        if name in refusals:
+            console.print(f"{name}: the network as a whole is refused: {refusals[name]}")
     for stage in host:
         console.print(f"stage {stage}: runs on the host, by onnxruntime")
