@@ -133,8 +133,8 @@ def place_of(mapping: ChipMapping, core: int) -> tuple[int, int]:
     tile, at = divmod(inside, mesh.cores_per_tile)
     side = ceil(sqrt(mesh.cores_per_tile))
     deep = -(-mesh.cores_per_tile // side)
-    x = tile % mesh.columns * side + at % side + chip % CHIPS_ABREAST * (mesh.columns * side + 1)
-    y = tile // mesh.columns * deep + at // side + chip // CHIPS_ABREAST * (mesh.rows * deep + 1)
+    x = tile // mesh.rows * side + at % side + chip % CHIPS_ABREAST * (mesh.columns * side + 1)
+    y = tile % mesh.rows * deep + at // side + chip // CHIPS_ABREAST * (mesh.rows * deep + 1)
     return x, y
 
 

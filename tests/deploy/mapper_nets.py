@@ -116,4 +116,4 @@ def _spike(
 
 def tile(core: int, on: Chip) -> tuple[int, int]:
     number = (core % on.cores) // on.mesh.cores_per_tile
-    return number % on.mesh.columns, number // on.mesh.columns
+    return number // on.mesh.rows, number % on.mesh.rows

@@ -58,18 +58,18 @@ def chain() -> tuple[IntegerNetwork, dict[str, np.ndarray]]:
 
 def test_energy_and_time_by_hand() -> None:
     network, spikes = chain()
-    # One neuron a core, two cores a tile: a on tile (0, 0), b on tile (1, 0).
+    # One neuron a core, two cores a tile: a on tile (0, 0), b on tile (0, 1).
     placed = place(network, chip(compartments=1))
     assert where(placed) == {("a", 0): 0, ("a", 1): 1, ("b", 0): 2, ("b", 1): 3}
     counted = traffic(placed, spikes)
     totals = {kind: counted.total(kind) for kind in KINDS}
     assert totals == {
-        "spikes": 6, "synops": 10, "within": 0, "crossing": 6, "injected": 4, "between_chips": 0, "hops_x": 6,
-        "hops_y": 0,
+        "spikes": 6, "synops": 10, "within": 0, "crossing": 6, "injected": 4, "between_chips": 0, "hops_x": 0,
+        "hops_y": 6,
     }  # fmt: skip
     found = energy(placed, counted)
     assert found is not None
-    events = 10 * 100 + 4 * 1000 + (6 + 4) * 0.5 + 6 * 0.25
+    events = 10 * 100 + 4 * 1000 + (6 + 4) * 0.5 + 6 * 0.125
     assert found.per_sample_pj == found.low_pj == events + 4 * 10 + 4 * 1
     assert found.high_pj == events + 8 * 10
     assert found.kind == "estimated"

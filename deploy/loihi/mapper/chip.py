@@ -92,7 +92,7 @@ class Memory:
 
 @dataclass(frozen=True, config=_STRICT)
 class Mesh:
-    """Where cores lie: tiles in rows of `columns`, filled row by row, `cores_per_tile` after each other in each."""
+    """Where cores lie: `cores_per_tile` after each other in a tile, tiles filled column by column, as SANA-FE does."""
 
     columns: Whole
     rows: Whole

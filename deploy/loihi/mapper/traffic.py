@@ -114,7 +114,7 @@ def per_spike(placement: Placement, name: str, size: int) -> dict[str, Ints]:
 def _located(cores: Ints, chip: Chip) -> tuple[Ints, tuple[Ints, Ints]]:
     """Return the chip of each core, and its tile's column and row."""
     tile = cores % chip.cores // chip.mesh.cores_per_tile
-    return cores // chip.cores, (tile % chip.mesh.columns, tile // chip.mesh.columns)
+    return cores // chip.cores, (tile // chip.mesh.rows, tile % chip.mesh.rows)
 
 
 def core_synops(placement: Placement, spikes_TBN: Mapping[str, Array]) -> Iterator[Ints]:
