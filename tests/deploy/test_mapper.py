@@ -72,6 +72,18 @@ def test_synaptic_memory_is_what_intels_compiler_logged() -> None:
     assert 256 * memory.words(200, 8 + memory.index_bits) == 16128
 
 
+def test_intels_own_example_takes_as_many_cores_as_intels_compiler_took() -> None:
+    # lava-dl's Oxford network, 200-256-200: 5 cores in the log, of which its inputs take one.
+    network = IntegerNetwork(
+        {"x": (200,)},
+        (population("a", 256), population("b", 200)),
+        (connect("x", "a", np.full((256, 200), 254)), connect("a", "b", np.full((200, 256), 254))),
+    )
+    placed = place(network, load("loihi2"))
+    assert placed.cores == 4
+    assert sizes(placed, "a") == [191, 65]
+
+
 def test_loihi_1_blocks_hold_64_synapses() -> None:
     memory = load("loihi1").memory
     assert memory.words(0, 18) == 0

@@ -155,3 +155,9 @@ def test_nothing_recorded() -> None:
     mapping = map_network(network, load("loihi1"), "core", 8, None)
     assert mapping.fits
     assert mapping.missing == dict.fromkeys(("traffic", "energy", "time"), "nothing was run")
+
+
+def test_a_network_without_neurons_takes_no_core() -> None:
+    mapping = map_network(IntegerNetwork({"x": (2,)}, ()), load("loihi1"), "core", 0, {"x": np.ones((2, 1, 2))})
+    assert (mapping.cores, mapping.crossing(), mapping.fullest()) == ((), 0, None)
+    assert "0 of" not in lines({"loihi1": mapping})[1]

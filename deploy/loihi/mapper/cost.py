@@ -88,5 +88,5 @@ def step_time(placement: Placement, spikes_TBN: Mapping[str, Array]) -> StepTime
 
 def _slowest(placement: Placement, times: Times, synops_TBC: Array, update_ns: float) -> NDArray[np.float64]:
     busy = synops_TBC.astype(np.float64) * times.synop_ns + placement.usage["compartments"] * update_ns
-    slowest: NDArray[np.float64] = busy.max(axis=2)
+    slowest: NDArray[np.float64] = busy.max(axis=2, initial=0.0)
     return slowest

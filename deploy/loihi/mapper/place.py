@@ -145,7 +145,7 @@ def _placement(
     used = int(cores.max(initial=-1)) + 1
     reach = over_cores(over_runs, cores, used)
     usage = {
-        name: _sum_by(cores, np.concatenate([r.used[:, RESOURCES.index(name)] for r in runs.values()]), used)
+        name: _sum_by(cores, _joined([r.used[:, RESOURCES.index(name)] for r in runs.values()]), used)
         for name in ("compartments", "synapse_words")
     }
     usage["in_axons"] = _sum([np.bincount(r.indices, minlength=used) for r in reach.values()], used)
@@ -164,6 +164,10 @@ def _slices(runs: Mapping[str, Runs], cores: Ints) -> Iterator[Slice]:
         for start, used in zip(r.starts.tolist(), r.used.tolist(), strict=True):
             yield Slice(name, start, start + used[0], int(cores[i]))
             i += 1
+
+
+def _joined(rows: Sequence[Ints]) -> Ints:
+    return np.concatenate([np.zeros(0, np.int64), *rows])
 
 
 def _sum(rows: Sequence[Ints], cores: int) -> Ints:
