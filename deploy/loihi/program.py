@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.loihi.engine import Engine, IntegerNetwork, Population, Records, Synapses
+from spikeport.deploy.loihi.files.save import save_network, written_network
 from spikeport.deploy.loihi.integers import integers, padded, recording_of
 from spikeport.deploy.loihi.mapper.blocks import ChipMapping
 from spikeport.deploy.loihi.mapper.chip import Chip
@@ -127,6 +128,10 @@ class LoihiProgram:
         return sent
 
     def save(self, folder: Path) -> None:
-        """Write what quantisation did, and the integers of every layer and connection."""
+        """Write what quantisation did, the integers of every layer and connection, and them as files for Lava.
+
+        `notes.txt` says what each file is for, and why one is missing.
+        """
         reports = {name: asdict(report) for name, report in self.quantised.reports.items()}
         (folder / "quantisation.json").write_text(json.dumps(reports, indent=2) + "\n", "utf-8")
+        save_network(written_network(self.graph, self.quantised, integer_network(self.quantised)), folder)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spikeport.deploy.loihi import limits
-from spikeport.errors import UsageError
+from spikeport.errors import UnfaithfulError, UsageError
 
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 
@@ -48,6 +50,42 @@ def stored_weights(
     sign = -1 if mode == "inhibitory" else 1
     lowest = -(2**limits.WEIGHT_BITS) if mode == "mixed" else 0
     clipped = np.clip(sign * weight.data.astype(np.int32), lowest, 2**limits.WEIGHT_BITS - 1)
-    stored = csr_array((sign * (clipped >> cleared << cleared), weight.indices, weight.indptr), shape=weight.shape)
+    stored = csr_array(weight, dtype=np.int32, copy=True)
+    stored.data = sign * (clipped >> cleared << cleared)
     stored.eliminate_zeros()
     return stored
+
+
+def sign_mode_that_keeps(what: str, weight: csr_array) -> SignMode:
+    """Return the mode in which all of the 8-bit `weight` is stored as it is.
+
+    Raises:
+        UnfaithfulError: none does; `what` names the synapses.
+    """
+    modes: tuple[SignMode, ...] = ("mixed", "excitatory", "inhibitory")
+    for mode in modes:
+        if (stored_weights(weight, sign_mode=mode) != weight).nnz == 0:
+            return mode
+    raise UnfaithfulError(
+        f"{what} (weights {int(weight.data.min())} to {int(weight.data.max())})",
+        "mixed 8-bit weights are even and end at 254, and those of one sign end at 255",
+        "Quantise them so",
+    )
+
+
+def split_constant(name: str, constant: NDArray[np.int32]) -> tuple[int, SignMode]:
+    """Return the exponent and the sign mode of one synapse a neuron that together give `constant` [N].
+
+    Raises:
+        UnfaithfulError: one synapse a neuron cannot give it; `name` is the population.
+    """
+    for exponent in range(limits.WEIGHT_EXP_MAX + 1):
+        weight = constant >> exponent
+        if np.array_equal(weight << exponent, constant):
+            with suppress(UnfaithfulError):
+                return exponent, sign_mode_that_keeps(name, csr_array(weight[:, None]))
+    raise UnfaithfulError(
+        f"node '{name}' (constant input up to {int(np.abs(constant).max())})",
+        "one synapse carries 8 bits and an exponent of 0 to 7",
+        "Quantise it so",
+    )

@@ -145,6 +145,12 @@ def test_stored_weights_are_lavas(tmp_path: Path) -> None:
             np.testing.assert_array_equal(ours.toarray(), stored[name], err_msg=f"{name}: {weight}")
 
 
+def test_weights_are_stored_beside_what_they_came_from() -> None:
+    weight = csr_array(np.array([[3, -5], [1, 0]]))
+    assert stored_weights(weight).toarray().tolist() == [[2, -6], [0, 0]]
+    assert weight.toarray().tolist() == [[3, -5], [1, 0]]
+
+
 def test_weight_bits_that_loihi_has_not_are_refused() -> None:
     with pytest.raises(UsageError, match="num_weight_bits 9: Loihi's weights have 1 to 8 bits"):
         stored_weights(csr_array(np.eye(2, dtype=int)), 9)
