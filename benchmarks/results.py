@@ -28,6 +28,7 @@ from spikeport.benchmarks.blocks import (
     Timing,
     unexplained,
 )
+from spikeport.deploy.loihi.losses import LayerLosses
 from spikeport.deploy.loihi.mapper.blocks import ChipMapping
 from spikeport.errors import ArtefactError
 from spikeport.files import new_file
@@ -45,7 +46,8 @@ class Row(Block):
 
     `missing` gives the reason of each null among accuracy, agreement, counts, measured and timing, and of an
     empty `energy`; a row that never ran gives one `reason` for all. `mapping` says where the network lies on a chip,
-    by chip (`stage/chip` where there are several stages), for a backend that can place it.
+    by chip (`stage/chip` where there are several stages), for a backend that can place it. `quantised` says
+    by layer what integers cost, for a backend that quantises.
     """
 
     id: str
@@ -69,6 +71,7 @@ class Row(Block):
     measured: Measured | None
     timing: Timing | None
     mapping: dict[str, ChipMapping] = Field(default_factory=dict)
+    quantised: dict[str, LayerLosses] = Field(default_factory=dict)
     missing: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

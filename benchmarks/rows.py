@@ -30,6 +30,7 @@ from spikeport.deploy.backend import Backend
 from spikeport.deploy.deployment import audit_run
 from spikeport.deploy.mapped import by_chip, map_programs
 from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network, scores
+from spikeport.deploy.quantised import by_layer, losses_of, told_bits
 from spikeport.errors import SpikeportError, UnavailableError, UnfaithfulError, UsageError
 from spikeport.export.audit import Agreement
 from spikeport.export.drafts import draft
@@ -126,8 +127,10 @@ def backend_row(
         run = run_network(network, programs, samples.encoded)
         answers_N = scores(run, network).argmax(1).astype(np.int64)
         scored = _finish(subject, samples, name, "backend", run, answers_N, models)
-        mapping = by_chip(map_programs(programs, run))
-        return replace(scored, row=scored.row.model_copy(update={"mapping": mapping}))
+        mapping, losses = by_chip(map_programs(programs, run)), by_layer(losses_of(programs))
+        condition = {**scored.row.condition, **({"weight_bits": told_bits(losses)} if losses else {})}
+        found = {"mapping": mapping, "quantised": losses, "condition": condition}
+        return replace(scored, row=scored.row.model_copy(update=found))
     except UnfaithfulError as error:
         return _never_ran(subject, samples, name, "unsupported", str(error))
     except UnavailableError as error:

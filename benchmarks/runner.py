@@ -22,6 +22,8 @@ from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
 from spikeport.benchmarks.statistics import paired_difference
 from spikeport.benchmarks.subject import NirReading, Subject, open_subject
 from spikeport.deploy import backends
+from spikeport.deploy.loihi.weight_bits import WeightBits
+from spikeport.deploy.quantised import with_weight_bits
 from spikeport.provenance import git_hash, machine, versions
 from spikeport.train.run import load_run
 
@@ -40,6 +42,7 @@ class Request:
         reproduce: commands that the report shows.
         bundle: the bundle of the one run in `networks`, exported before; by default it is exported anew.
         reading: what bare NIR files leave open.
+        weight_bits: of backends that quantise; by default their own.
     """
 
     networks: Sequence[Path]
@@ -49,6 +52,7 @@ class Request:
     reproduce: Sequence[str] = ()
     bundle: Path | None = None
     reading: NirReading = field(default_factory=NirReading)
+    weight_bits: WeightBits | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,9 @@ def _score(
     names = request.backend_names or (() if subject.network else ("reference",))
     for name in names:
         progress(f"{subject.name}: {name}")
-        rows.append(backend_row(name, backends.get(name), subject, samples, models))
+        rows.append(
+            backend_row(name, with_weight_bits(backends.get(name), request.weight_bits), subject, samples, models)
+        )
     return _with_changed_answers(rows)
 
 

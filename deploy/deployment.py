@@ -14,6 +14,7 @@ from spikeport.deploy.backend import Backend
 from spikeport.deploy.loihi.mapper.show import write_mappings
 from spikeport.deploy.mapped import Mappings, map_programs
 from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network
+from spikeport.deploy.quantised import Losses, losses_of
 from spikeport.export.audit import Agreement, audit
 from spikeport.export.recording import Recording
 from spikeport.export.stages import StagedNetwork
@@ -31,12 +32,14 @@ class Deployment:
         agreements: each chip stage's audit against the reference; empty where there were no samples.
         as_declared: every stage is exact, or runs on a backend that quantises and says so.
         mappings: where each chip stage lies on a chip's cores, for a backend that can say.
+        losses: what integers cost each chip stage, for a backend that quantises.
     """
 
     path: Path
     agreements: Mapping[str, Agreement]
     as_declared: bool
     mappings: Mappings = field(default_factory=dict)
+    losses: Losses = field(default_factory=dict)
 
 
 def deploy_network(
@@ -74,7 +77,7 @@ def deploy_network(
                 _save_recording(place / "recording.npz", run.recordings[stage.name])
     quantised = {n for n, r in (run.recordings if run else {}).items() if r.unit_roundoff is None}
     as_declared = all(agreement.exact or stage in quantised for stage, agreement in agreements.items())
-    return Deployment(out, agreements, as_declared, mappings)
+    return Deployment(out, agreements, as_declared, mappings, losses_of(programs))
 
 
 def audit_run(network: StagedNetwork, run: NetworkRun) -> dict[str, Agreement]:

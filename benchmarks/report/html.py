@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from spikeport.benchmarks.blocks import Difference, EnergyComparison
-from spikeport.benchmarks.report import charts, placement, tables, text
+from spikeport.benchmarks.report import charts, placement, quantised, tables, text
 from spikeport.benchmarks.report.charts import Chart
 from spikeport.benchmarks.results import Results, Row
 from spikeport.files import new_file
@@ -63,6 +63,8 @@ def render_html(results: Results) -> str:
         rasters=list(zip(example.rasters, rasters, strict=True)) if example else [],
         pictures=pictures,
         placement=placement,
+        losses=quantised.losses(results),
+        losses_note=quantised.NOTE,
         tables=tables,
         text=text,
         labels=tables.labels(results),

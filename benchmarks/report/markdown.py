@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeport.benchmarks.report import placement, tables
+from spikeport.benchmarks.report import placement, quantised, tables
 from spikeport.benchmarks.results import Results
 
 
@@ -22,6 +22,8 @@ def render_markdown(results: Results) -> str:
     if (occupancy := placement.occupancy(results)).rows:
         parts += ["## On the chip (placed, not run)", _table(occupancy)]
         parts += _bullets([f"{p.title}: {p.breach}" for p in placement.pictures(results) if p.breach])
+    if (losses := quantised.losses(results)).rows:
+        parts += ["## What integers cost", _table(losses), quantised.NOTE]
     if results.reproduce:
         parts += ["## Reproduce", "```\n" + "\n".join(results.reproduce) + "\n```"]
     return "\n\n".join(parts) + "\n"

@@ -12,6 +12,7 @@ from spikeport.deploy.backend import Inputs, Verdict
 from spikeport.deploy.lava.plan import fixed_plan, float_plan
 from spikeport.deploy.lava.program import LavaProgram
 from spikeport.deploy.loihi.quantise import quantise, quantise_refusals
+from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.deploy.stage import lower_hops, refusals, verdicts
 from spikeport.export.graph import ChipGraph
 from spikeport.export.recording import FLOAT64
@@ -33,17 +34,25 @@ class FloatBackend:
 
 
 class FixedBackend:
-    """Lava's bit-accurate models of Loihi: 8-bit weights, integer membranes, quantised by `deploy.loihi`."""
+    """Lava's bit-accurate models of Loihi: integer weights and membranes, quantised by `deploy.loihi`."""
 
     name = "lava-fixed"
 
+    def __init__(self, weight_bits: WeightBits | None = None) -> None:
+        """Make the backend for weights of so many bits, by default 8 everywhere."""
+        self.weight_bits = weight_bits or WeightBits()
+
+    def with_weight_bits(self, weight_bits: WeightBits) -> FixedBackend:
+        """Return the same backend with weights of so many bits."""
+        return FixedBackend(weight_bits)
+
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node; samples may still show a layer that leaves the range of its state."""
-        return verdicts(graph, quantise_refusals(graph), integers=True)
+        return verdicts(graph, quantise_refusals(graph, self.weight_bits), integers=True)
 
     def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> LavaProgram:
         """Return the program, its scales chosen so that the calibration samples fit."""
-        quantised = quantise(graph, calibration)
+        quantised = quantise(graph, calibration, self.weight_bits)
         scales = {x.layer.name: x.scale for x in quantised.layers}
         return LavaProgram(
             graph,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.loihi.engine import Engine, IntegerNetwork, Population, Records, Synapses
-from spikeport.deploy.loihi.files.save import save_network, written_network
 from spikeport.deploy.loihi.integers import integers, padded, recording_of
+from spikeport.deploy.loihi.losses import LayerLosses, behaviours, layer_losses
 from spikeport.deploy.loihi.mapper.blocks import ChipMapping
 from spikeport.deploy.loihi.mapper.chip import Chip
 from spikeport.deploy.loihi.mapper.mapping import map_network
@@ -127,11 +127,17 @@ class LoihiProgram:
             sent[layer.layer.name] = values if layer.layer.cell.emits == "spikes" else np.zeros(values.shape, np.uint8)
         return sent
 
-    def save(self, folder: Path) -> None:
-        """Write what quantisation did, the integers of every layer and connection, and them as files for Lava.
+    def losses(self) -> Mapping[str, LayerLosses]:
+        """Return what quantisation cost every layer, on the calibration samples where there were some."""
+        return self._losses
 
-        `notes.txt` says what each file is for, and why one is missing.
-        """
-        reports = {name: asdict(report) for name, report in self.quantised.reports.items()}
-        (folder / "quantisation.json").write_text(json.dumps(reports, indent=2) + "\n", "utf-8")
-        save_network(written_network(self.graph, self.quantised, integer_network(self.quantised)), folder)
+    @cached_property
+    def _losses(self) -> dict[str, LayerLosses]:
+        observed = self.quantised.observed
+        seen = behaviours(self.quantised, self.records(observed.inputs)) if observed else {}
+        return {name: layer_losses(report, seen.get(name)) for name, report in self.quantised.reports.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write what quantisation did, and the integers of every layer and connection."""
+        losses = {name: layer.model_dump() for name, layer in self.losses().items()}
+        (folder / "quantisation.json").write_text(json.dumps(losses, indent=2) + "\n", "utf-8")

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from spikeport.cli import suite_verb
-from spikeport.cli.sources import backend_names, registers_of
+from spikeport.cli.sources import backend_names, registers_of, weight_bits_of
 from spikeport.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         data=DataRequest(args.data, args.encoding, args.samples, args.skip_bad, args.data_param),
         reproduce=[_command()],
         reading=NirReading(args.dt, registers_of(args), args.if_step),
+        weight_bits=weight_bits_of(args),
     )
     outcome = run_benchmark(request, report_progress)
     write_reports(outcome, args)

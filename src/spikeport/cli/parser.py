@@ -100,6 +100,7 @@ def _deploy(verbs: Verbs) -> None:
     _network(parser)
     parser.add_argument("--backend", required=True, metavar="NAME", help="`spikeport list backends` names them")
     parser.add_argument("--samples", type=_count, default=8, metavar="N", help="golden samples to run (default: 8)")
+    _weight_bits(parser)
     parser.add_argument(
         "--chip", metavar="NAME|FILE.yaml", help="place on loihi1, loihi2 or your own chip (default: the first two)"
     )
@@ -117,6 +118,7 @@ def _bench(verbs: Verbs) -> None:
     parser.add_argument("--suite", metavar="NAME", help="run one of the project's side-by-side measurements instead")
     _nir_reading(parser)
     _backends(parser, "backends to run, or `all` (default: none for a run, else reference)")
+    _weight_bits(parser)
     parser.add_argument("--ann", type=Path, metavar="RUN", help="the run of the ANN twin to compare with")
     parser.add_argument("--data", metavar="NAME|FILE.npz", help="labelled samples (default: the recipe's test split)")
     parser.add_argument(
@@ -162,6 +164,14 @@ def _nir_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dt", type=float, metavar="S", help="a bare .nir file's time step in seconds")
     parser.add_argument("--register", action="append", metavar="u:w", help="an edge that carries the step before")
     parser.add_argument("--if-step", choices=("euler", "per-step"), help="how I and IF nodes integrate r I")
+
+
+def _weight_bits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weight-bits",
+        metavar="N|N,LAYER=N",
+        help="bits of the weights where a backend quantises, 1 to 8, also by layer of neurons (default: 8)",
+    )
 
 
 def _backends(parser: argparse.ArgumentParser, text: str) -> None:

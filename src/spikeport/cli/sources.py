@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spikeport.errors import ArtefactError, UsageError
 from spikeport.export.bundle import Bundle, is_bundle
 from spikeport.export.graph import Edge
 from spikeport.export.stages import StagedNetwork, network_of_nir
+
+if TYPE_CHECKING:
+    from spikeport.deploy.loihi.weight_bits import WeightBits
 
 
 def open_network(args: argparse.Namespace) -> tuple[StagedNetwork, Bundle | None]:
@@ -28,6 +32,13 @@ def open_network(args: argparse.Namespace) -> tuple[StagedNetwork, Bundle | None
 def registers_of(args: argparse.Namespace) -> list[Edge] | None:
     """Return the edges given by --register, `None` where none is."""
     return [_edge(text) for text in args.register] if args.register else None
+
+
+def weight_bits_of(args: argparse.Namespace) -> WeightBits | None:
+    """Return the bits given by --weight-bits, `None` without."""
+    from spikeport.deploy.loihi.weight_bits import WeightBits
+
+    return None if args.weight_bits is None else WeightBits.parse(args.weight_bits)
 
 
 def backend_names(wanted: Iterable[str] | None, default: Iterable[str]) -> list[str]:
