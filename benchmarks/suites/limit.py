@@ -23,13 +23,13 @@ _REPEATS = 20_000
 @njit
 def _additions(n: int, sums: Any, weights: Any, events: Any) -> None:
     for _ in range(n):
-        add_rows_512(sums, 0, weights, 0, 0, events, 0, events.size)
+        add_rows_512(sums, weights, events, 0, 0, 0, 0, events.size, np.int32(1))
 
 
 @njit
-def _updates(n: int, a: Any, u: Any, v: Any, bias: Any, s: Any) -> None:
+def _updates(n: int, a: Any, u: Any, v: Any, bias: Any, s: Any, counts: Any) -> None:
     for _ in range(n):
-        lif(a, u, v, bias, np.int32(3000), np.int32(3500), np.int32(2**22), s)
+        lif(a, bias, u, v, s, counts, 0, 0, a.size, 0, np.int32(3000), np.int32(3500), np.int32(2**22))
 
 
 def synaptic_limit(engine: Engine, activity: Mapping[str, float]) -> float:
@@ -40,10 +40,10 @@ def synaptic_limit(engine: Engine, activity: Mapping[str, float]) -> float:
         activity: spikes a step and neuron, by source.
     """
     events = sum(activity[s.source] * s.weight.nnz for s in engine.network.synapses)
-    rows = (np.zeros(512, np.int16), np.ones(512, np.int8), np.zeros(64, np.int32))
+    rows = (np.zeros(512, np.int32), np.ones(512, np.int8), np.zeros(64, np.int32))
     per_event = _seconds(_additions, *rows) / (64 * 512)
     states = [np.zeros(512, np.int32) for _ in range(4)]
-    per_neuron = _seconds(_updates, *states, np.zeros(512, np.uint8)) / 512
+    per_neuron = _seconds(_updates, *states, np.zeros(512, np.uint8), np.zeros(32, np.int32)) / 512
     return float(events * per_event + engine.layout.neurons * per_neuron) / engine.threads
 
 

@@ -18,7 +18,7 @@ from spikeport.deploy.loihi.engine.layout import (
     WEIGHTS,
     Tables,
 )
-from spikeport.deploy.loihi.engine.vector import add32, block_sum, mul32, row_sums, shift_signed32, shl32
+from spikeport.deploy.loihi.engine.sums import block_sum, plus_product, plus_shifted, row_sums
 
 EVENTS_AT_ONCE = 255
 """As many 8-bit weights always fit a 16-bit sum."""
@@ -36,6 +36,7 @@ class Scratch(NamedTuple):
         narrow: 16-bit sums.
         wide: 32-bit sums.
         arriving: 32-bit sums over all connections.
+        counts: how often u wrapped and v was held, for each population in 16 parts each.
     """
 
     events: Any
@@ -43,108 +44,106 @@ class Scratch(NamedTuple):
     narrow: Any
     wide: Any
     arriving: Any
+    counts: Any
 
 
 @inlined
-def deliver_spikes(t: Tables, c: int, n: int, room: Scratch, a: Any) -> None:
-    """Add to `a` what connection `c` delivers for `n` spikes."""
-    if t.connections[c, SHIFT] < 0 or (t.connections[c, KIND] != ROWS8 and t.connections[c, KIND] != BLOCKS8):
-        room.values[:n] = np.int32(1)
-        deliver_values(t, c, n, room, a)
+def deliver_spikes(t: Tables, c: int, n: int, width: int, room: Scratch) -> None:
+    """Add what connection `c` delivers for `n` spikes to what arrives."""
+    kind, shift = t.connections[c, KIND], t.connections[c, SHIFT]
+    if shift < 0 or (kind != ROWS8 and kind != BLOCKS8):
+        for i in range(n):
+            room.values[i] = np.int32(1)
+        deliver_values(t, c, n, width, room)
         return
-    sums = room.narrow[: a.size]
     for first in range(0, n, EVENTS_AT_ONCE):
-        sums[:] = 0
-        if t.connections[c, KIND] == ROWS8:
-            add_rows(t, c, first, min(n, first + EVENTS_AT_ONCE), room.events, sums)
-        else:
-            add_blocks(t, c, first, min(n, first + EVENTS_AT_ONCE), room.events, sums)
-        shift = np.int32(t.connections[c, SHIFT])
-        for j in range(a.size):
-            a[j] = add32(a[j], shl32(np.int32(sums[j]), shift))
+        last = min(n, first + EVENTS_AT_ONCE)
+        if kind == ROWS8:
+            add_rows(t, c, first, last, width, room)
+            continue
+        for j in range(width):
+            room.narrow[j] = np.int16(0)
+        add_blocks(t, c, first, last, room)
+        for j in range(width):
+            room.arriving[j] = plus_shifted(room.arriving[j], np.int32(room.narrow[j]), np.int32(shift))
 
 
 @inlined
-def deliver_values(t: Tables, c: int, n: int, room: Scratch, a: Any) -> None:
-    """Add to `a` what connection `c` delivers for `n` events times their values; a right shift rounds down."""
-    sums = room.wide[: a.size]
-    sums[:] = 0
-    if t.connections[c, KIND] == ROWS8:
-        add_dense_values(t.weight8, t.connections[c, WEIGHTS], n, room, sums)
-    elif t.connections[c, KIND] == ROWS16:
-        add_dense_values(t.weight16, t.connections[c, WEIGHTS], n, room, sums)
-    elif t.connections[c, KIND] == BLOCKS8:
-        add_block_values(t, c, n, room, sums)
+def deliver_values(t: Tables, c: int, n: int, width: int, room: Scratch) -> None:
+    """Add what connection `c` delivers for `n` events times their values to what arrives."""
+    kind = t.connections[c, KIND]
+    for j in range(width):
+        room.wide[j] = np.int32(0)
+    if kind == ROWS8:
+        add_dense_values(t.weight8, t.connections[c, WEIGHTS], n, width, room)
+    elif kind == ROWS16:
+        add_dense_values(t.weight16, t.connections[c, WEIGHTS], n, width, room)
+    elif kind == BLOCKS8:
+        add_block_values(t, c, n, room)
     else:
-        add_list_values(t, c, n, room, sums)
-    shift = np.int32(abs(t.connections[c, SHIFT]))
-    if t.connections[c, SHIFT] >= 0:
-        for j in range(a.size):
-            a[j] = add32(a[j], shl32(sums[j], shift))
-    else:
-        for j in range(a.size):
-            a[j] = add32(a[j], shift_signed32(sums[j], shift))
+        add_list_values(t, c, n, room)
+    for j in range(width):
+        room.arriving[j] = plus_shifted(room.arriving[j], room.wide[j], np.int32(t.connections[c, SHIFT]))
 
 
 @inlined
-def add_rows(t: Tables, c: int, first: int, last: int, events: Any, sums: Any) -> None:
-    """Add the dense rows of some events to 16-bit sums."""
-    j, width, base = 0, sums.size, t.connections[c, WEIGHTS]
+def add_rows(t: Tables, c: int, first: int, last: int, width: int, room: Scratch) -> None:
+    """Add the dense rows of some events to what arrives."""
+    j, base, shift = 0, t.connections[c, WEIGHTS], np.int32(t.connections[c, SHIFT])
     while j + 512 <= width:
-        add_rows_512(sums, j, t.weight8, base + j, width, events, first, last)
+        add_rows_512(room.arriving, t.weight8, room.events, j, base + j, width, first, last, shift)
         j += 512
     while j + 128 <= width:
-        add_rows_128(sums, j, t.weight8, base + j, width, events, first, last)
+        add_rows_128(room.arriving, t.weight8, room.events, j, base + j, width, first, last, shift)
         j += 128
     while j < width:
-        add_rows_64(sums, j, t.weight8, base + j, width, events, first, last)
+        add_rows_64(room.arriving, t.weight8, room.events, j, base + j, width, first, last, shift)
         j += 64
 
 
 @inlined
-def add_blocks(t: Tables, c: int, first: int, last: int, events: Any, sums: Any) -> None:
+def add_blocks(t: Tables, c: int, first: int, last: int, room: Scratch) -> None:
     """Add the blocks of some events to 16-bit sums."""
     at, base, lanes = t.connections[c, POINTERS], t.connections[c, WEIGHTS], t.connections[c, LANES]
     for i in range(first, last):
-        row = at + events[i]
+        row = at + room.events[i]
         for k in range(t.pointer[row], t.pointer[row + 1]):
             if lanes == 8:
-                add_block_8(sums, t.target[k], t.weight8, base + 8 * k)
+                add_block_8(room.narrow, t.weight8, t.target[k], base + 8 * k)
             elif lanes == 16:
-                add_block_16(sums, t.target[k], t.weight8, base + 16 * k)
+                add_block_16(room.narrow, t.weight8, t.target[k], base + 16 * k)
             else:
-                add_block_32(sums, t.target[k], t.weight8, base + 32 * k)
+                add_block_32(room.narrow, t.weight8, t.target[k], base + 32 * k)
 
 
 @inlined
-def add_dense_values(weights: Any, base: int, n: int, room: Scratch, sums: Any) -> None:
+def add_dense_values(weights: Any, base: int, n: int, width: int, room: Scratch) -> None:
     """Add the dense rows of all events times their values to 32-bit sums."""
-    width = sums.size
     for i in range(n):
         value, at = room.values[i], base + room.events[i] * width
         row = weights[at : at + width]
         for j in range(width):
-            sums[j] = add32(sums[j], mul32(value, np.int32(row[j])))
+            room.wide[j] = plus_product(room.wide[j], np.int32(row[j]), value)
 
 
 @inlined
-def add_block_values(t: Tables, c: int, n: int, room: Scratch, sums: Any) -> None:
+def add_block_values(t: Tables, c: int, n: int, room: Scratch) -> None:
     """Add the blocks of all events times their values to 32-bit sums."""
     at, base, lanes = t.connections[c, POINTERS], t.connections[c, WEIGHTS], t.connections[c, LANES]
     for i in range(n):
-        row = at + room.events[i]
+        row, value = at + room.events[i], room.values[i]
         for k in range(t.pointer[row], t.pointer[row + 1]):
             for j in range(lanes):
                 to = t.target[k] + j
-                sums[to] = add32(sums[to], mul32(room.values[i], np.int32(t.weight8[base + lanes * k + j])))
+                room.wide[to] = plus_product(room.wide[to], np.int32(t.weight8[base + lanes * k + j]), value)
 
 
 @inlined
-def add_list_values(t: Tables, c: int, n: int, room: Scratch, sums: Any) -> None:
+def add_list_values(t: Tables, c: int, n: int, room: Scratch) -> None:
     """Add the listed synapses of all events times their values to 32-bit sums."""
     at, base = t.connections[c, POINTERS], t.connections[c, WEIGHTS]
     for i in range(n):
-        row = at + room.events[i]
+        row, value = at + room.events[i], room.values[i]
         for k in range(t.pointer[row], t.pointer[row + 1]):
             to = t.target[k]
-            sums[to] = add32(sums[to], mul32(room.values[i], np.int32(t.weight16[base + k])))
+            room.wide[to] = plus_product(room.wide[to], np.int32(t.weight16[base + k]), value)

@@ -5,39 +5,70 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
 from spikeport.deploy.loihi.engine.compiled import inlined
-from spikeport.deploy.loihi.engine.vector import trailing_zeros
+from spikeport.deploy.loihi.engine.lanes import Memory, kernel
 
-GATHER = np.uint64(0x0102040810204080)
-"""Times eight bytes of 0 and 1, this leaves them as the bits of the highest byte."""
-BINARY = np.uint64(0x0101010101010101)
+BLOCK = 64
+"""Bytes that are looked at together, one bit each of a 64-bit number."""
+
+
+def _bits(sign: str, number: int) -> Any:
+    """Return `bits(x, at)`: which of 64 bytes from `at` on compare so with a number, as unsigned bytes."""
+
+    def emit(builder: Any, pointers: list[Any], numbers: list[Any]) -> Any:
+        block = Memory(builder, pointers[0], numbers[0]).load(BLOCK).value
+        mask = builder.icmp_unsigned(sign, block, ir.Constant(block.type, [number] * BLOCK))
+        return builder.bitcast(mask, ir.IntType(64))
+
+    return kernel(emit, 1, (types.int64,), types.uint64)
+
+
+sent_bits, beyond_bits = _bits("!=", 0), _bits(">", 1)
+
+
+def _emit_first(builder: Any, pointers: list[Any], numbers: list[Any]) -> Any:
+    return builder.cttz(numbers[0], ir.Constant(ir.IntType(1), 1))
+
+
+first_bit = kernel(_emit_first, 0, (types.uint64,), types.int64)
+"""The number of the lowest bit that is set; there must be one."""
 
 
 @inlined
-def spikes_of(words: Any, events: Any) -> int:
-    """Write the numbers of the bytes that are 1; return how many, or -1 where a byte is neither 0 nor 1."""
-    n = 0
-    seen = np.uint64(0)
-    for k in range(0, words.size, 8):
-        bits = np.uint64(0)
-        for j in range(min(8, words.size - k)):
-            seen |= words[k + j]
-            bits |= ((words[k + j] * GATHER) >> np.uint64(56)) << np.uint64(8 * j)
+def spikes_of(x: Any, at: int, count: int, events: Any) -> int:
+    """Write the numbers of the bytes of `x[at : at + count]` that are 1.
+
+    Returns:
+        How many there are, or -1 where a byte is neither 0 nor 1.
+    """
+    n = k = 0
+    beyond = np.uint64(0)
+    while k + BLOCK <= count:
+        bits = sent_bits(x, at + k)
+        beyond |= beyond_bits(x, at + k)
         while bits:
-            events[n] = 8 * k + trailing_zeros(bits)
+            events[n] = k + first_bit(bits)
             n += 1
             bits &= bits - np.uint64(1)
-    return n if seen & ~BINARY == 0 else -1
+        k += BLOCK
+    for j in range(k, count):
+        if x[at + j] != 0:
+            beyond |= np.uint64(x[at + j] > 1)
+            events[n] = j
+            n += 1
+    return n if beyond == 0 else -1
 
 
 @inlined
-def values_of(row: Any, events: Any, values: Any) -> int:
-    """Write the numbers and values of what is not 0; return how many."""
+def values_of(x: Any, at: int, count: int, events: Any, values: Any) -> int:
+    """Write the numbers and values of what is not 0 in `x[at : at + count]`; return how many."""
     n = 0
-    for j in range(row.size):
-        if row[j] != 0:
+    for j in range(count):
+        if x[at + j] != 0:
             events[n] = j
-            values[n] = row[j]
+            values[n] = x[at + j]
             n += 1
     return n

@@ -24,8 +24,7 @@ from spikeport.deploy.loihi.engine.network import IntegerNetwork, Population, Sy
 
 Array = NDArray[Any]
 
-WORD = 8
-"""Spikes, one byte each, are read as 64-bit words."""
+CHANNEL_PADDING = 8
 PADDING = 64
 ROWS8, BLOCKS8, ROWS16, LIST16 = range(4)
 FROM_SPIKES, FROM_INPUT = range(2)
@@ -36,10 +35,10 @@ CHANNELS_FROM = 4
 
 
 # Columns of `Tables.populations`; the threshold is in the unit of v, the decays of 4096.
-START, WIDTH, KEEP_U, KEEP_V, THRESHOLD, ONSET, SUBTRACT, REFRACTORY, FIRST, LAST = range(10)
-# Columns of `Tables.connections`: the source's kind, its first word and how many; the connection's first entry
+START, WIDTH, KEEP_U, KEEP_V, THRESHOLD, ONSET, SUBTRACT, REFRACTORY, CONSTANT, FIRST, LAST = range(11)
+# Columns of `Tables.connections`: the source's kind, its first element and how many; the connection's first entry
 # in `pointer` and in its weights; `LANES` of a block.
-KIND, SOURCE, AT, WORDS, LAG, SHIFT, LANES, POINTERS, WEIGHTS = range(9)
+KIND, SOURCE, AT, COUNT, LAG, SHIFT, LANES, POINTERS, WEIGHTS = range(9)
 
 
 class Tables(NamedTuple):
@@ -49,7 +48,7 @@ class Tables(NamedTuple):
         groups: [G + 1], where each group of `order` starts: a group runs step by step, and a population that is alone
             in its own runs all steps at once.
         order: [P], populations so that sources come first, but for loops.
-        populations: [P, 10], by the columns above; their connections are FIRST to LAST.
+        populations: [P, 11], by the columns above; their connections are FIRST to LAST.
         connections: [C, 9], by the columns above.
         bias, constant: [N].
         pointer: for each source neuron of a connection, its first entry; dense rows have none.
@@ -91,13 +90,15 @@ class Place:
         pixels = np.arange(h * w) * self.channels
         return np.asarray((np.arange(c)[:, None] + pixels[None, :]).ravel())
 
-    def read(self, rows: Array, population: Population) -> Array:
-        """Return [..., *shape] of a population's own columns `rows` [..., width], without copying."""
+    def read(self, rows_BSN: Array, first: int, population: Population) -> Array:
+        """Return [steps, B, *shape] of the columns from `first` on, without copying."""
+        samples, steps = rows_BSN.shape[:2]
         if not self.channels:
-            return rows[..., : population.size].reshape(*rows.shape[:-1], *population.shape)
+            columns = rows_BSN[..., first : first + population.size].transpose(1, 0, 2)
+            return columns if len(population.shape) == 1 else columns.reshape(steps, samples, *population.shape)
         c, h, w = population.shape
-        maps = rows[..., : h * w * self.channels].reshape(*rows.shape[:-1], h, w, self.channels)
-        return np.moveaxis(maps[..., :c], -1, -3)
+        maps = rows_BSN[..., first : first + h * w * self.channels].reshape(samples, steps, h, w, self.channels)
+        return maps[..., :c].transpose(1, 0, 4, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ class Layout:
         network: what it computes.
         tables: for the kernels.
         places: of every population.
-        inputs: the first byte of each input in a row of inputs.
-        input_width: bytes of such a row, a multiple of 8.
+        inputs: the first element of each input in a row of inputs.
+        input_width: elements of such a row.
         neurons: N, padding included.
     """
 
@@ -167,6 +168,7 @@ def _numbers(population: Population, place: Place, first: int, last: int) -> lis
         ONSET: population.onset,
         SUBTRACT: population.reset == "subtract",
         REFRACTORY: population.refractory,
+        CONSTANT: population.constant is not None,
         FIRST: first,
         LAST: last,
     }
@@ -178,7 +180,7 @@ def _places(network: IntegerNetwork) -> dict[str, Place]:
     for population in network.populations:
         shape, channels, size = population.shape, 0, population.size
         if len(shape) == 3 and shape[0] >= CHANNELS_FROM and size > shape[0]:
-            channels = _up(shape[0], WORD)
+            channels = _up(shape[0], CHANNEL_PADDING)
             size = channels * shape[1] * shape[2]
         width = _up(size, PADDING)
         places[population.name] = Place(start, width, channels)
@@ -190,7 +192,7 @@ def _input_places(network: IntegerNetwork) -> tuple[dict[str, int], int]:
     places, at = {}, 0
     for name in network.inputs:
         places[name] = at
-        at += _up(network.sizes[name], WORD)
+        at += network.sizes[name]
     return places, at
 
 
@@ -256,16 +258,16 @@ def _connection(
         population = next(p for p in network.populations if p.name == synapses.source)
         at, width, from_order = source.start, source.width, source.order(population)
     else:
-        at, width = inputs[synapses.source], _up(network.sizes[synapses.source], WORD)
-        from_order = np.arange(network.sizes[synapses.source])
+        at, width = inputs[synapses.source], network.sizes[synapses.source]
+        from_order = np.arange(width)
     by_source = _by_source(synapses.weight, from_order, width, place.order(target))
     halves = bool(np.all(by_source.data % 2 == 0)) and int(np.max(by_source.data, initial=0)) <= 254
     kind, lanes, parts = _stored_form(by_source, place, target.size, halves)
     row = {
         KIND: kind,
         SOURCE: FROM_SPIKES if spiking else FROM_INPUT,
-        AT: at // WORD,
-        WORDS: width // WORD,
+        AT: at,
+        COUNT: width,
         LAG: synapses.wait + 1,
         SHIFT: synapses.weight_exp + (kind in (ROWS8, BLOCKS8)),
         LANES: lanes,
@@ -295,7 +297,7 @@ def _by_source(weight: csr_array, from_order: Array, width: int, to_order: Array
 
 
 def _stored_form(weight: csr_array, place: Place, size: int, halves: bool) -> tuple[int, int, dict[str, Array]]:
-    sources = max(1, np.count_nonzero(np.diff(weight.indptr)))
+    sources = max(1, int(np.count_nonzero(np.diff(weight.indptr))))
     if weight.nnz >= DENSE_FROM * sources * size:
         rows = np.zeros((weight.shape[0], place.width), dtype=np.int8 if halves else np.int16)
         entries = weight.tocoo()

@@ -19,7 +19,8 @@ from torch import Tensor
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.engine.layout import groups
 from spikeport.deploy.loihi.engine.network import IntegerNetwork, Population, Synapses
-from spikeport.deploy.loihi.engine.run import Records, flat_inputs
+from spikeport.deploy.loihi.engine.packed import flat_inputs
+from spikeport.deploy.loihi.engine.run import Records
 from spikeport.errors import UsageError
 
 Array = NDArray[np.generic]
