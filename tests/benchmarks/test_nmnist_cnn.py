@@ -11,7 +11,8 @@ import pytest
 from bench_nets import conv, graph, sink, source
 from nmnist_files import REAL, write_folder
 
-from spikeport.benchmarks.nmnist_cnn import main, report, score
+from spikeport.benchmarks.nmnist_cnn import main, on_backends, report, resets, score
+from spikeport.deploy import backends
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import run
 from spikeport.export.nir_file import write_nir
@@ -41,12 +42,12 @@ def rows_to_digits(theta: float = 3.0) -> ChipGraph:
 def test_scores_are_the_spikes_of_a_whole_run(tmp_path: Path) -> None:
     data = NMnistData(folder=write_folder(tmp_path, per_digit=2), steps=40)
     hard = rows_to_digits()
-    found = score(hard, data, batch=7, progress=lambda _: None)
+    found = score(resets(hard), data, batch=7, progress=lambda _: None)
     chosen = recordings(tmp_path / "Train")
     x = np.stack([binned(read_events(path), data) for path in chosen.paths], axis=1).astype(float)
     for reset, variant in {"hard": hard, "soft": with_soft_reset(hard)}.items():
-        np.testing.assert_array_equal(found.by_reset[reset], run(variant, {"input": x}).nodes["output"].sum(0))
-    assert found.by_reset["soft"].sum() > found.by_reset["hard"].sum() > 0
+        np.testing.assert_array_equal(found.by_variant[reset], run(variant, {"input": x}).nodes["output"].sum(0))
+    assert found.by_variant["soft"].sum() > found.by_variant["hard"].sum() > 0
     assert found.labels_N.tolist() == chosen.labels_N.tolist()
     assert "| hard | 20 of 20 | 1.0000 | 0.8389 to 1.0000 | 0 |" in report(found)
 
@@ -63,6 +64,17 @@ def test_the_command_prints_both_resets(tmp_path: Path, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "19 recordings (1 unreadable ones skipped); in-sample" in out
     assert out.count("19 of 19") == 2
+
+
+def test_a_backend_is_compared_with_float(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = NMnistData(folder=write_folder(tmp_path, per_digit=2), steps=40)
+    found = score(on_backends(rows_to_digits(), data, {"loihi": backends.get("loihi")}), data, 7, lambda _: None)
+    np.testing.assert_array_equal(found.by_variant["loihi"], found.by_variant["hard"])
+    write_nir(tmp_path / "net.nir", rows_to_digits())
+    argv = [str(tmp_path / "net.nir"), "--data", str(tmp_path), "--backend", "loihi", "--weight-bits"]
+    assert main([*argv, "4"]) == 0
+    assert "loihi - hard: +0.0000, 95 %" in capsys.readouterr().out
+    assert main([*argv, "0"]) == 2
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +102,7 @@ def test_the_papers_network_on_real_recordings() -> None:
     from spikeport.export.stages import network_of_nir
 
     net = network_of_nir(SINABS, 1e-3).chips[0].graph
-    found = score(net, NMnistData(folder=REAL, per_class=10), 25, lambda _: None)
-    right = {reset: int((y.argmax(1) == found.labels_N).sum()) for reset, y in found.by_reset.items()}
+    found = score(resets(net), NMnistData(folder=REAL, per_class=10), 25, lambda _: None)
+    right = {reset: int((y.argmax(1) == found.labels_N).sum()) for reset, y in found.by_variant.items()}
     assert right["hard"] >= 98
     assert right["soft"] >= 95
