@@ -166,7 +166,7 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
     "refractory": (lambda w: with_first(w, refractory=2), "n0", "netx knows no refractory period"),
     "constant": (lambda w: with_first(w, constant=np.full(8, 70, np.int32)), "n0", "up to 70.*a constant enters"),
     "a read membrane": (lambda w: replace(w, values={"n1": 64.0}), "n1", "its membrane is read"),
-    "two inputs": (two_inputs, "x, z", "a .net has one input"),
+    "two inputs": (two_inputs, "x", "beside it 'z'.*a .net has one input"),
     "two sources": (lambda w: with_synapses(w, Synapses("n1", "n0", eye(8, 5))), "n0", "fed by 'x', 'n1'.*one source"),
     "skip": (lambda w: with_synapses(w, Synapses("x", "n1", eye(5, 6))), "x", "it feeds 'n0', 'n1'"),
     "two delays": (lambda w: with_synapses(w, Synapses("x", "n0", eye(8, 6), wait=1)), "n0", "one source"),

@@ -54,7 +54,9 @@ def chain_of(written: WrittenNetwork) -> list[Link]:
     """
     network = written.network
     if len(network.inputs) != 1:
-        raise _refused(", ".join(network.inputs), "", "a .net has one input", "Join the inputs to one")
+        first, *more = network.inputs
+        value = "beside it " + ", ".join(f"'{name}'" for name in more)
+        raise _refused(first, value, "a .net has one input", "Join the inputs to one, or run the Lava script")
     links: list[Link] = []
     at, populations = next(iter(network.inputs)), {p.name: p for p in network.populations}
     image = len(network.inputs[at]) == 3
