@@ -33,6 +33,7 @@ class Deployment:
         as_declared: every stage is exact, or runs on a backend that quantises and says so.
         mappings: where each chip stage lies on a chip's cores, for a backend that can say.
         losses: what integers cost each chip stage, for a backend that quantises.
+        run: the run itself, `None` where there were no samples.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Deployment:
     as_declared: bool
     mappings: Mappings = field(default_factory=dict)
     losses: Losses = field(default_factory=dict)
+    run: NetworkRun | None = None
 
 
 def deploy_network(
@@ -77,7 +79,7 @@ def deploy_network(
                 _save_recording(place / "recording.npz", run.recordings[stage.name])
     quantised = {n for n, r in (run.recordings if run else {}).items() if r.unit_roundoff is None}
     as_declared = all(agreement.exact or stage in quantised for stage, agreement in agreements.items())
-    return Deployment(out, agreements, as_declared, mappings, losses_of(programs))
+    return Deployment(out, agreements, as_declared, mappings, losses_of(programs), run)
 
 
 def audit_run(network: StagedNetwork, run: NetworkRun) -> dict[str, Agreement]:

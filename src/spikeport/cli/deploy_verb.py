@@ -11,7 +11,10 @@ from spikeport.cli.sources import backend_names, open_network, weight_bits_of
 from spikeport.errors import UsageError
 
 if TYPE_CHECKING:
+    from spikeport.deploy.backend import Inputs
+    from spikeport.deploy.deployment import Deployment
     from spikeport.deploy.loihi.losses import LayerLosses
+    from spikeport.export.stages import StagedNetwork
 
 PLACED = ("loihi",)
 """The backends whose networks are placed on a chip's cores."""
@@ -37,9 +40,13 @@ def run(args: argparse.Namespace) -> int:
     network, bundle = open_network(args)
     out = args.out or Path(f"{args.network.resolve().name.removesuffix('.bundle').removesuffix('.nir')}.{name}")
     golden = bundle.golden().inputs if bundle else None
+    if args.compare and golden is None:
+        reason = "a bare .nir file carries no samples to compare on"
+        raise UsageError(f"--compare {args.compare}", reason, "Deploy a bundle")
     deployed = deploy_network(network, backend, out, golden, args.samples, chips)
     for stage, agreement in deployed.agreements.items():
-        verdict = "exact" if agreement.exact else "MISMATCH"
+        other = "quantised, so another network than the float one" if stage in deployed.losses else "MISMATCH"
+        verdict = "exact" if agreement.exact else other
         print(f"{stage}: {verdict}, {describe(agreement)}, Jaccard {agreement.jaccard:.4f}")
     for stage, layers in deployed.losses.items():
         print(f"{stage} in integers, {_basis_of(layers)}:")
@@ -49,9 +56,26 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(f"  {line}" for line in lines(mappings)))
     if golden is None:
         print("not run: a bare .nir file carries no samples; `spikeport bench` takes some with --data")
+    same = not args.compare or _compares(args, network, deployed, golden)
     print(f"deployment: {out}")
     print(f"next: spikeport bench {args.network} --backend {name}")
-    return 0 if deployed.as_declared else 1
+    return 0 if deployed.as_declared and same else 1
+
+
+def _compares(args: argparse.Namespace, network: StagedNetwork, deployed: Deployment, golden: Inputs | None) -> bool:
+    """Run the other backend on the same samples, print how the two compare, return whether they are the same."""
+    from spikeport.deploy import backends, compare
+    from spikeport.deploy.pipeline import lower_network, run_network
+    from spikeport.deploy.quantised import with_weight_bits
+
+    (name,) = backend_names([args.compare], [])
+    assert golden is not None
+    assert deployed.run is not None
+    programs = lower_network(network, with_weight_bits(backends.get(name), weight_bits_of(args)), golden)
+    theirs = run_network(network, programs, {n: x[:, : args.samples] for n, x in golden.items()})
+    differences = compare.compare_runs(deployed.run, theirs)
+    print("\n".join(compare.lines(differences, args.backend, name)))
+    return all(found.differing == 0 for found in differences.values())
 
 
 def _basis(ran: bool) -> str:

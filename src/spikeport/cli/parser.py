@@ -61,6 +61,7 @@ def _train(verbs: Verbs) -> None:
     parser = _verb(verbs, "train", "train a recipe", "spikeport train av-digits --set data.noise.image=0.5")
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a YAML file")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one key of the recipe")
+    parser.add_argument("--from", dest="start_from", metavar="RUN", help="begin with the weights of this run")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="go on after the last whole epoch")
@@ -100,6 +101,9 @@ def _deploy(verbs: Verbs) -> None:
     _network(parser)
     parser.add_argument("--backend", required=True, metavar="NAME", help="`spikeport list backends` names them")
     parser.add_argument("--samples", type=_count, default=8, metavar="N", help="golden samples to run (default: 8)")
+    parser.add_argument(
+        "--compare", metavar="NAME", help="also run this backend, and compare every entry bit for bit: lava-fixed"
+    )
     _weight_bits(parser)
     parser.add_argument(
         "--chip", metavar="NAME|FILE.yaml", help="place on loihi1, loihi2 or your own chip (default: the first two)"
