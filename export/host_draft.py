@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.cut import Part
+from spikeport.export.host_mixing import refuse_mixing
 from spikeport.export.host_run import HostStepper
 from spikeport.export.host_state import STATE_IN, STATE_OUT, HostNeuron, host_neurons, host_step
 from spikeport.export.host_verify import HostAgreement, verify_steps
@@ -128,13 +129,18 @@ def draft_part(index: int, part: Part, run: PartsRun) -> HostDraft:
     """Return the draft of a host part that ran on the sample.
 
     Raises:
-        UnfaithfulError: a neuron in it has no faithful form.
+        UnfaithfulError: a neuron in it has no faithful form, or it mixes the samples of a batch.
     """
     step = host_step(part.module, part.outputs, part.loops)
     inside = dict(run.inside[index])
     inside |= {STATE_OUT + name: run.tensors[part.outputs[place]] for name, place in part.loops.items()}
     inputs = {argument: tensor for argument, tensor in part.inputs if argument not in part.loops}
     touched = [*inputs.values(), *part.outputs]
+    states = {n.removeprefix(STATE_OUT): tuple(x.shape[2:]) for n, x in inside.items() if n.startswith(STATE_OUT)}
+    first_B = {name: run.tensors[tensor][0] for name, tensor in inputs.items()}
+    like = next(iter(first_B.values()))
+    first_B |= {STATE_IN + name: like.new_zeros(len(like), *shape) for name, shape in states.items()}
+    refuse_mixing(f"host_{index}", step.module, [first_B[name] for name in step.arguments], step.results)
     return HostDraft(
         f"host_{index}",
         step.module,
@@ -144,7 +150,7 @@ def draft_part(index: int, part: Part, run: PartsRun) -> HostDraft:
         {name: run.tensors[name] for name in touched},
         step.arguments,
         step.results,
-        {n.removeprefix(STATE_OUT): tuple(x.shape[2:]) for n, x in inside.items() if n.startswith(STATE_OUT)},
+        states,
         host_neurons(part.module),
         inside,
     )

@@ -129,7 +129,8 @@ def check_trace(trace: Trace, sample_TB: Mapping[str, Tensor], samples: int = 2)
     forget(original)
     with torch.no_grad():
         for t in range(len(next(iter(inputs_TB.values())))):
-            step = {n: x[t] for n, x in zip(forwarded, inputs_TB.values(), strict=True)}
+            # Copies: forward may change its arguments.
+            step = {n: x[t].clone() for n, x in zip(forwarded, inputs_TB.values(), strict=True)}
             returned = original(*[{**step, **states}[n] for n in carried.arguments])
             kept = returned
             states = {n: _at(returned, place) for n, place in {**carried.loops, **fed_back}.items()}

@@ -19,13 +19,14 @@ from spikeport.export.convert.feedback import close_loops, require_zero_start
 from spikeport.export.convert.functions import Call, target_name
 from spikeport.export.convert.joining import Joined, concatenate, feed_joined, merge
 from spikeport.export.convert.states import returned_states
+from spikeport.export.convert.stepping import StepCell
 from spikeport.export.convert.trace import STATEFUL, Trace, trace
 from spikeport.export.graph import ChipGraph
 
 __all__ = ["Conversion", "Rewrite", "Tap", "convert"]
 
 STATE_CARRIED = "a state passed by hand: the neuron keeps it, from 0 at the start of a sample"
-IN_PLACE = ("iadd", "imul", "isub", "itruediv", "add_", "mul_", "sub_", "div_")
+STATES_UNNAMED = "the states that it returns too are no outputs here: index the call in forward to have them"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def convert(
     inputs = iter(traced.inputs)
     for node in traced.module.graph.nodes:
         if node.op == "output":
-            outputs = _outputs(builder, node, values)
+            outputs = _outputs(builder, traced, node, values)
         elif node.op == "placeholder":
             values[node] = _input(builder, next(inputs), traced.shapes[node.name])
         else:
@@ -108,13 +109,6 @@ def _convert_node(builder: Builder, traced: Trace, node: fx.Node, values: Mappin
     if function is None:
         raise UnfaithfulError(
             f"call '{node.name}' to {target_name(node)}", "it has no converter", f"Handled: {_handled()}"
-        )
-    changed = node.all_input_nodes[0] if node.all_input_nodes else None
-    if changed and target_name(node) in IN_PLACE and len(changed.users) > 1:
-        raise UnfaithfulError(
-            f"call '{node.name}' to {target_name(node)}",
-            f"it changes '{changed.name}' in place, which is read elsewhere too",
-            "Use the form that makes a new tensor",
         )
     for read in node.all_input_nodes:
         if isinstance(values[read], Unseen):
@@ -191,7 +185,7 @@ class Unseen:
     state: str
 
 
-def _outputs(builder: Builder, node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[str, str]:
+def _outputs(builder: Builder, traced: Trace, node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[str, str]:
     returned = node.args[0]
     several = isinstance(returned, tuple | list)
     results = list(returned) if several else [returned]  # type: ignore[arg-type]
@@ -206,7 +200,17 @@ def _outputs(builder: Builder, node: fx.Node, values: Mapping[fx.Node, Any]) -> 
         name = builder.name(f"output_{i}" if several else "output")
         builder.output(name, signal)
         names[name] = result.name
+        if not isinstance(values[result], Joined) and _returns_states(traced, result):
+            builder.rewrites.append(Rewrite(str(result.target), STATES_UNNAMED))
     return names
+
+
+def _returns_states(traced: Trace, node: fx.Node) -> bool:
+    """Return whether a call gives a tuple: a neuron's spikes and states."""
+    layer = traced.module.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return isinstance(layer, STATEFUL) and (
+        layer.returns_tuple if isinstance(layer, StepCell) else bool(layer.output) or not layer.init_hidden
+    )
 
 
 def _unseen(value: Unseen, where: str) -> UnfaithfulError:

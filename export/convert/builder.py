@@ -8,7 +8,7 @@ from typing import Literal
 
 import nir
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from spikeport.export.graph import ChipGraph, Edge
 from spikeport.export.shapes import Shape
@@ -136,13 +136,19 @@ class Builder:
         return name
 
 
+def without_batch(value: ArrayLike, shape: Shape) -> Array:
+    """Return a constant [1, *shape] without the axis that torch spreads over the batch; any other as it is."""
+    array = np.asarray(value, dtype=np.float64)
+    return array[0] if array.ndim == len(shape) + 1 and len(array) == 1 else array
+
+
 def full(value: object, shape: Shape, name: str) -> Array:
     """Return a neuron parameter for every element, as NIR wants it.
 
     A parameter of shape () or (1,) holds for all elements; one that broadcasts to `shape` as torch would
     holds as torch means it.
     """
-    array = np.asarray(value, dtype=np.float64)
+    array = without_batch(np.asarray(value, dtype=np.float64), shape)
     if array.size == 1:
         return np.full(shape, float(array.reshape(())))
     try:

@@ -1,6 +1,6 @@
 """All converters of layers and calls: importing a module registers its own."""
 
-from spikeport.export.convert import arithmetic, cells, delta, graded, joining, neurons, pooling, recurrent
+from spikeport.export.convert import arithmetic, cells, delta, graded, joining, neurons, pooling, recurrent, wires
 from spikeport.export.convert.functions import functions
 from spikeport.export.convert.layers import converters
 
@@ -15,4 +15,5 @@ __all__ = [
     "neurons",
     "pooling",
     "recurrent",
+    "wires",
 ]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from spikeport.errors import UnfaithfulError
-from spikeport.export.convert.builder import Builder, Rewrite, Signal
+from spikeport.export.convert.builder import Builder, Rewrite, Signal, without_batch
 from spikeport.export.convert.layers import add_flatten
 from spikeport.export.shapes import Shape
 
@@ -88,6 +88,7 @@ def multiply(call: Call) -> Signal:
             f"'{call.name}'", "it multiplies two signals, which no NIR node does", "Move the product to a host stage"
         )
     value = factor.detach().cpu().double().numpy() if isinstance(factor, Tensor) else float(factor)
+    value = without_batch(value, signal.shape)
     try:
         scale = np.array(np.broadcast_to(value, signal.shape), dtype=np.float64)
     except ValueError:

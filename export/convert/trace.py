@@ -13,18 +13,20 @@ from typing import Any
 import snntorch
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 
 from spikeport.errors import SpikeportError, UnfaithfulError, UsageError
 from spikeport.export.convert.bntt import refuse_unshared_norms
+from spikeport.export.convert.changes import changes_in_place, refuse_changes
 from spikeport.export.convert.delta import use_delta_cells
 from spikeport.export.convert.feedback import Loop, loops_of, places, require_samples, require_shapes, zero_start
+from spikeport.export.convert.functional import use_layers
 from spikeport.export.convert.states import Carried, carry_states
 from spikeport.export.convert.stepping import StepCell
 from spikeport.export.shapes import Shape
 
 STATEFUL = (snntorch.SpikingNeuron, StepCell)
 WHOLE = (*STATEFUL, snntorch.GradedSpikes)
-IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "setitem")
 
 
 class StepTracer(fx.Tracer):
@@ -80,6 +82,7 @@ def trace(
     private = private_copy(model)
     check_weights(private)
     use_delta_cells(private)
+    _bake_parametrizations(private)
     tracer = StepTracer()
     try:
         graph = tracer.trace(private)
@@ -91,6 +94,8 @@ def trace(
             "Export one time step: move the loop over time, and any control flow on values, out of forward",
         ) from error
     refuse_unshared_norms(private, {str(node.target) for node in graph.nodes if node.op == "call_module"})
+    refuse_changes(graph, private)
+    use_layers(graph, private)
     carried = carry_states(graph, private)
     found = places(graph, carried, feedback or {})
     dropped = _drop_dead_calls(graph, private)
@@ -131,8 +136,7 @@ def _drop_dead_calls(graph: fx.Graph, root: nn.Module) -> tuple[str, ...]:
     def must_stay(node: fx.Node) -> bool:
         if node.op == "call_module":
             return node.target in shared
-        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-        return node.op in ("placeholder", "output") or name.endswith("_") or name in IN_PLACE_OPERATORS
+        return node.op in ("placeholder", "output") or (node.op != "get_attr" and changes_in_place(node))
 
     before = [node.name for node in graph.nodes]
     graph.eliminate_dead_code(must_stay)
@@ -162,6 +166,23 @@ def private_copy(model: nn.Module) -> nn.Module:
         ) from error
     forget(private)
     return private
+
+
+def _bake_parametrizations(model: nn.Module) -> None:
+    """Put plain layers in the place of parametrized ones (weight norm, spectral norm), with the weights as computed.
+
+    `remove_parametrizations` would not do: a copy shares its class with the user's layer, whom it robs of its weights.
+    """
+    for path, module in [*model.named_modules()]:
+        if not path or not parametrize.is_parametrized(module):
+            continue
+        names: Any = module.parametrizations
+        computed = {name: nn.Parameter(getattr(module, name).detach()) for name in names}
+        plain: nn.Module = object.__new__(type(module).__mro__[1])
+        plain.__dict__.update(vars(module))
+        plain._modules = {name: part for name, part in module._modules.items() if part is not names}
+        plain._parameters = {**module._parameters, **computed}
+        model.set_submodule(path, plain)
 
 
 class _Shapes(fx.Interpreter):

@@ -113,6 +113,14 @@ OF_CURRENTS: dict[str, dict[str, Call]] = {
     "maximum over a dimension": {"a.amax(1)": lambda a, b: a.amax(1, keepdim=True)},
     "choice": {"torch.where": lambda a, b: torch.where(a > 0, a, b)},
     "functional layer": {"F.linear": lambda a, b: F.linear(a, torch.ones(8, 8))},
+    "copies": {
+        "a.detach()": lambda a, b: a.detach(),
+        "torch.detach": lambda a, b: torch.detach(a),
+        "a.clone()": lambda a, b: a.clone(),
+        "torch.clone": lambda a, b: torch.clone(a),
+        "a.contiguous()": lambda a, b: a.contiguous(),
+        "a.float()": lambda a, b: a.float(),
+    },
 }
 # What is computed from an image, or from a line.
 OF_IMAGE: dict[str, dict[str, tuple[Shape, Callable[[Tensor], Tensor]]]] = {

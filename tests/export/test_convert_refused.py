@@ -92,9 +92,9 @@ class ByHand(nn.Module):
         return spk
 
 
-@pytest.mark.parametrize("window", [True, False])
-def test_state_passed_by_hand_is_refused_with_advice(window):
-    with pytest.raises(UnfaithfulError, match="init_hidden=True"):
+@pytest.mark.parametrize(("window", "advice"), [(True, "move the loop over time out"), (False, "init_hidden=True")])
+def test_state_passed_by_hand_is_refused_with_advice(window, advice):
+    with pytest.raises(UnfaithfulError, match=advice):
         converted(ByHand(window), X)
 
 
@@ -103,15 +103,13 @@ def test_what_torch_does_to_layers_from_outside():
     prune.random_unstructured(pruned[0], "weight", 0.5)
     conversion, _ = exported(pruned, X)
     assert (conversion.graph.nodes["_0"].weight == 0).sum() == 32
-    with pytest.raises(UnfaithfulError, match="ParametrizedLinear"):
-        converted(nn.Sequential(parametrizations.weight_norm(nn.Linear(8, 8)), leaky()), X)
+    exported(nn.Sequential(parametrizations.weight_norm(nn.Linear(8, 8)), leaky()), X)
     hooked = dense(leaky())
     hooked[0].register_forward_hook(lambda module, args, out: out * 2)
     with pytest.raises(UnfaithfulError):
         verify(converted(hooked, X), samples(hooked, X))
     doubled = type("MyLinear", (nn.Linear,), {"forward": lambda self, x: 2 * F.linear(x, self.weight)})
-    with pytest.raises(UnfaithfulError, match="linear"):
-        converted(nn.Sequential(doubled(8, 8), leaky()), X)
+    exported(nn.Sequential(doubled(8, 8), leaky()), X)
     with pytest.raises(UnfaithfulError, match="MyLeaky"):
         converted(dense(type("MyLeaky", (snn.Leaky,), {})(beta=0.5, init_hidden=True)), X)
 

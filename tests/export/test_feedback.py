@@ -177,6 +177,41 @@ def test_a_loop_across_stages_runs_in_lockstep(across: tuple[Bundle, nn.Module])
             lower_network(network, backends.get(name))
 
 
+class Cell(Base):
+    """A cell of torch, whose hidden state forward hands back."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor, prev: Tensor) -> tuple[Tensor, Tensor]:
+        now = self.cell(self.first(3 * self.w(x)), prev)
+        return self.last(3 * self.v(now)), now
+
+
+class LongCell(Cell):
+    def forward(self, x: Tensor, prev: Tensor, c: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        now, c = self.cell(self.first(3 * self.w(x)), (prev, c))
+        return self.last(3 * self.v(now)), now, c
+
+
+@pytest.mark.parametrize("cell", [nn.GRUCell, nn.RNNCell, nn.LSTMCell])
+def test_a_cells_hidden_state_comes_back(cell: type[nn.Module], tmp_path: Path) -> None:
+    long = cell is nn.LSTMCell
+    model, x_TB = (LongCell if long else Cell)(cell(8, 8)), spikes(6)
+    feedback = {"prev": 1, "c": 2} if long else {"prev": 1}
+    bundle = export(model, x_TB, DT, tmp_path / "n.bundle", feedback=feedback)
+    forget(model)
+    states, rows = [torch.zeros(B, 8)] * len(feedback), []
+    with torch.no_grad():
+        for x in x_TB:
+            y, *states = model(x, *states)
+            rows.append(y)
+    expected = torch.stack(rows)
+    np.testing.assert_array_equal(reference(bundle)[bundle.network.outputs[0]], expected)
+    assert expected.sum() > 10
+
+
 def test_every_chip_stage_of_a_loop_can_be_audited(across: tuple[Bundle, nn.Module]) -> None:
     network, bundle = across[0].network, across[0]
     ran = run_network(network, lower_network(network, backends.get("reference")), bundle.golden().inputs)
