@@ -38,6 +38,7 @@ HOST_LAYERS: tuple[type[nn.Module], ...] = (
     nn.GroupNorm,
     nn.InstanceNorm1d,
     nn.InstanceNorm2d,
+    nn.Unflatten,
     nn.RNNCell,
     nn.GRUCell,
     nn.LSTMCell,
@@ -154,13 +155,29 @@ def _part(root: fx.GraphModule, node: fx.Node, tensors: Mapping[fx.Node, Any]) -
     module = root.get_submodule(str(node.target))
     assert isinstance(module, fx.GraphModule)
     level = int(str(node.target).removeprefix("submod_"))
+    _keep_constants(root, node, module)
     arguments = [str(n.target) for n in module.graph.nodes if n.op == "placeholder"]
     count = len(returned_nodes(module.graph))
     stem = f"stage_{level}"
     outputs = (stem,) if count == 1 else tuple(f"{stem}_{i}" for i in range(count))
-    sources = [source for source in node.args if isinstance(source, fx.Node)]
+    sources = [source for source in node.args if isinstance(source, fx.Node) and source.op != "get_attr"]
     inputs = tuple((name, str(tensors[source])) for name, source in zip(arguments, sources, strict=True))
     return Part("host" if level % 2 else "chip", module, inputs, outputs)
+
+
+def _keep_constants(root: fx.GraphModule, node: fx.Node, module: fx.GraphModule) -> None:
+    """Let a part hold the constants that torch would hand it as arguments."""
+    arguments = [n for n in module.graph.nodes if n.op == "placeholder"]
+    for argument, source in zip(arguments, node.args, strict=True):
+        if not isinstance(source, fx.Node) or source.op != "get_attr":
+            continue
+        owner, _, name = str(source.target).rpartition(".")
+        kept = f"constant_{argument.name}"
+        module.register_buffer(kept, getattr(root.get_submodule(owner), name).detach())
+        with module.graph.inserting_before(argument):
+            argument.replace_all_uses_with(module.graph.get_attr(kept))
+        module.graph.erase_node(argument)
+    module.recompile()
 
 
 def _levels(traced: Trace) -> dict[fx.Node, int]:
@@ -188,7 +205,7 @@ def _kind(node: fx.Node, traced: Trace) -> Kind | None:
         layer = traced.module.get_submodule(str(node.target))
         if _is_spiking(node, traced):
             return "chip"
-        if isinstance(layer, nn.MaxPool2d):
+        if isinstance(layer, nn.MaxPool1d | nn.MaxPool2d):
             return None if _is_binary(node.all_input_nodes[0], traced) else "host"
         return "host" if isinstance(layer, HOST_LAYERS) else None
     if node.op not in ("call_function", "call_method"):
@@ -199,7 +216,9 @@ def _kind(node: fx.Node, traced: Trace) -> Kind | None:
     if name in PRODUCTS:
         return "host" if all(isinstance(a, fx.Node) and a.op != "get_attr" for a in node.args[:2]) else None
     if name in RESHAPES and node.all_input_nodes:
-        return None if _flattens(traced.shapes[node.all_input_nodes[0].name], traced.shapes[node.name]) else "host"
+        return (
+            None if _flattens(name, traced.shapes[node.all_input_nodes[0].name], traced.shapes[node.name]) else "host"
+        )
     return "host" if node.target in HOST_CALLS else None
 
 
@@ -214,5 +233,6 @@ def _is_binary(node: fx.Node, traced: Trace) -> bool:
     return layer is not None and bool((layer.graded_spikes_factor == 1).all())
 
 
-def _flattens(before: Shape | None, after: Shape | None) -> bool:
-    return before is not None and after is not None and (after == before or len(after) <= len(before))
+def _flattens(name: str, before: Shape | None, after: Shape | None) -> bool:
+    """Return whether a reshape changes nothing or flattens, which is all that NIR has."""
+    return before is not None and after is not None and (name == "flatten" or after == before or len(after) == 1)

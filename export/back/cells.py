@@ -144,14 +144,14 @@ class _Finder:
         return None
 
     def _current(self, membrane: str, reset: str | None) -> str | None:
-        """Return the LI or I that is the synaptic current: all that feeds the membrane, and nothing else."""
+        """Return the LI or I that is the synaptic current: all that feeds the membrane; others may read it too."""
         sources = [u for u in self.graph.predecessors[membrane] if u != reset]
         if len(sources) != 1 or isinstance(self.graph.nodes[membrane], nir.CubaLI):
             return None
         (source,) = sources
-        alone = isinstance(self.graph.nodes[source], nir.LI | nir.I) and self.successors[source] == [membrane]
+        leaks = isinstance(self.graph.nodes[source], nir.LI | nir.I)
         late = (source, membrane) in self.graph.registers or source in self.claimed
-        return source if alone and not late and equal(dynamics(self.graph, membrane).drive, 1.0, self.dtype) else None
+        return source if leaks and not late and equal(dynamics(self.graph, membrane).drive, 1.0, self.dtype) else None
 
     def _recurrent(self, spikes: str, entry: str, reset: str | None) -> str | None:
         found = [

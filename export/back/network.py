@@ -112,9 +112,11 @@ class _Assembly:
         if cell.spikes:
             self.taps[cell.spikes] = Tap(call.name)
             self.values[cell.spikes] = self._item(call, 0) if read else call
+        # Behind the spikes: the membrane, or the current and the membrane.
         if read and cell.membrane:
-            # Behind the spikes: the membrane, or the current and the membrane.
             self.values[cell.membrane] = self._item(call, 1 if cell.dynamics.alpha is None else 2)
+        if cell.current and self._read(cell, cell.current):
+            self.values[cell.current] = self._item(call, 1)
 
     def _read(self, cell: Cell, name: str) -> bool:
         """Return whether a node outside of `cell` reads `name`, one of its states."""

@@ -139,7 +139,8 @@ OF_IMAGE: dict[str, dict[str, tuple[Shape, Callable[[Tensor], Tensor]]]] = {
         "a.permute": (IMAGE, lambda a: a.permute(0, 2, 3, 1)),
     },
     "functional pooling": {
-        "F.avg_pool2d": (IMAGE, lambda a: F.avg_pool2d(a, 2)),
+        "F.avg_pool2d(a, 2)": (IMAGE, lambda a: F.avg_pool2d(a, 2)),
+        "F.avg_pool2d(a, 3, stride=1, padding=1)": (IMAGE, lambda a: F.avg_pool2d(a, 3, stride=1, padding=1)),
         "F.max_pool2d": (IMAGE, lambda a: F.max_pool2d(a, 2)),
     },
 }

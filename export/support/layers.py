@@ -69,7 +69,6 @@ CHIP: dict[tuple[str, str], tuple[Shape, Make, Make | None]] = {
     ("GradedSpikes", "plain"): ((8, 8), lambda: snntorch.GradedSpikes(8, 0.5), leaky),
     ("Flatten", "plain"): (IMAGE, nn.Flatten, None),
     ("Flatten", "`start_dim=0`"): (IMAGE, lambda: nn.Flatten(0), None),
-    ("Unflatten", "plain"): (VECTOR, lambda: nn.Unflatten(1, (2, 4)), None),
     ("LSTM", "plain"): (VECTOR, lambda: First(nn.LSTM(8, 8)), None),
 }
 REMOVED: tuple[tuple[str, Make, Shape], ...] = (
@@ -92,6 +91,7 @@ HOST: tuple[tuple[str, Make, Shape], ...] = (
     ("GroupNorm", lambda: nn.GroupNorm(1, 2), IMAGE),
     ("InstanceNorm1d", lambda: nn.InstanceNorm1d(2), LINE),
     ("InstanceNorm2d", lambda: nn.InstanceNorm2d(2), IMAGE),
+    ("Unflatten", lambda: nn.Unflatten(1, (2, 4)), VECTOR),
 )
 
 

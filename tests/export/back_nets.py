@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import nir
 import numpy as np
-from export_nets import DT, graph, lif, sink, source
+import torch
+from export_nets import DT, graph, lif, sink, source, spikes_like
+from torch import Tensor
 
+from spikeport.export.back import imported
+from spikeport.export.convert import Conversion, convert
 from spikeport.export.graph import ChipGraph
+from spikeport.export.verify import verify
 
 
 def rng(*seed: int) -> np.random.Generator:
@@ -75,3 +81,33 @@ def loop_of(
     path = ["n", *names, "n"]
     nodes = {"x": source(4), "n": neuron or lif(4), "y": sink(4)} | dict(zip(names, between, strict=True))
     return graph(nodes, [("x", "n"), ("n", "y"), *pairwise(path)], [register])
+
+
+def inputs(chip: ChipGraph, steps: int = 20, rate: float = 0.4) -> dict[str, Tensor]:
+    return {n: spikes_like(chip.shapes[n], steps, 2, rate, seed=i) for i, n in enumerate(chip.inputs)}
+
+
+def comes_back(chip: ChipGraph, x_TB: Mapping[str, Tensor] | None = None, dtype=torch.float32) -> Conversion:
+    """Import, audit; export again, audit: both graphs are the module between them, spike for spike."""
+    x_TB = x_TB or inputs(chip)
+    x_TB = {n: x.to(dtype) for n, x in x_TB.items()}
+    first = imported(chip, dtype)
+    agreement = verify(first, x_TB)
+    assert agreement.exact
+    assert set(agreement.per_node) == {*chip.neurons, *chip.outputs}
+    assert any(v.spikes_reference for v in agreement.per_node.values()) or not chip.spiking
+    again = convert(first.trace.module, {n: x[0] for n, x in x_TB.items()}, DT, chip.inputs)
+    assert verify(again, x_TB).exact
+    shown = set(again.taps.values())
+    assert {n for n, t in first.taps.items() if n in chip.spiking and t not in shown} <= unread(chip)
+    assert len(again.outputs) == len(chip.outputs)
+    return first
+
+
+def unread(chip: ChipGraph) -> set[str]:
+    """Nodes that nothing reads: an export prunes them."""
+    return set(chip.nodes) - {u for u, _ in chip.edges}
+
+
+def layers_of(conversion: Conversion) -> list[str]:
+    return [type(m).__name__ for n, m in conversion.trace.module.named_children()]

@@ -3,261 +3,215 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import snntorch as snn
 import torch
 import torch.nn.functional as F
+from random_draws import Draws, Shape
+from random_layers import Drawn, conv1d, conv2d, dense, norm, pool1d, pool2d
+from random_neurons import STATES, random_neuron
 from torch import Tensor, nn
 
-Op = Callable[[list[Tensor]], Tensor]
+Op = Callable[[list[Tensor], Any], Tensor]
 
+OPERATIONS: dict[str, Op] = {
+    "sum": lambda x, extra: x[0] + x[1],
+    "difference": lambda x, extra: x[0] - x[1],
+    "double": lambda x, extra: x[0] + x[0],
+    "scale": lambda x, extra: x[0] * extra,
+    "divide": lambda x, extra: x[0] / extra,
+    "negate": lambda x, extra: -x[0],
+    "plus 0": lambda x, extra: x[0] + 0,
+    "plus 1": lambda x, extra: x[0] + 1,
+    "concatenation": lambda x, extra: torch.cat([x[0], x[1]], dim=1),
+    "flatten": lambda x, extra: torch.flatten(x[0], 1),
+    "view": lambda x, extra: x[0].view(x[0].size(0), -1),
+    "dropout": lambda x, extra: F.dropout(x[0], training=False),
+    "host product": lambda x, extra: x[0] * x[1],
+    "host relu": lambda x, extra: F.relu(x[0]),
+}
 
-def heaviside(x: Tensor) -> Tensor:
-    """A surrogate that keeps float64; snnTorch's own return float32 whatever comes in."""
-    return (x > 0).to(x.dtype)
+OF_TWO = ("sum", "difference", "concatenation", "host product")
 
 
 class RandomStep(nn.Module):
-    """One time step: `layers` by name, and a program of operations on numbered values.
+    """One time step: `layers`, and a program of operations on numbered values.
 
     Attributes:
         features: what is in it.
-        shapes: of the inputs.
+        shapes: of the inputs x and y.
     """
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.rng = np.random.default_rng(seed)
-        self.features: set[str] = set()
-        self.layers = nn.ModuleList()
-        self.program: list[tuple[str, tuple[int, ...], object]] = []
-        self.spiking: set[int] = set()
-        self.shapes: list[tuple[int, ...]] = []
-        self.sizes: list[tuple[int, ...]] = []
-        self.two = bool(self.rng.random() < 0.3)
+        self.draws = Draws(seed)
+        self.features = self.draws.features
+        self.layers, self.constants = nn.ModuleList(), nn.ParameterList()
+        self.program: list[tuple[str, tuple[int, ...], Any]] = []
+        self.spiking: list[int] = []
+        self.states: dict[str, int] = {}  # forward's arguments that are states, and the values that they become
+        self.inputs_of: dict[int, Shape] = {}
+        self.shapes = [self._shape(), self._shape()]
+        self.sizes: list[Shape] = list(self.shapes)
         self._build()
+        self._bind()
 
-    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    def run(self, x: Tensor, y: Tensor, states: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Run the program; fx unrolls it."""
         values = [x, y]
         for kind, sources, extra in self.program:
-            values.append(self._compute(kind, [values[i] for i in sources], extra))
+            arguments = [values[i] for i in sources]
+            if kind == "layer":
+                values.append(self.layers[extra](arguments[0]))
+            elif kind == "constant":
+                values.append(arguments[0] * self.constants[extra])
+            elif kind == "neuron by hand":
+                layer, names, returned = extra
+                given = [states[name] for name in names]
+                results = self.layers[layer](arguments[0], *given)
+                values += [results[i] for i in range(returned)]  # a traced value has no length
+            else:
+                values.append(OPERATIONS[kind](arguments, extra))
         return tuple(values[i] for i in self.returned)
 
-    def _compute(self, kind: str, x: list[Tensor], extra: object) -> Tensor:
-        if kind == "layer":
-            return self.layers[extra](x[0])  # type: ignore[index]
-        return {
-            "add": lambda: x[0] + x[1],
-            "sub": lambda: x[0] - x[1],
-            "double": lambda: x[0] + x[0],
-            "scale": lambda: x[0] * extra,
-            "divide": lambda: x[0] / extra,
-            "negate": lambda: -x[0],
-            "cat": lambda: torch.cat([x[0], x[1]], dim=1),
-            "flatten": lambda: torch.flatten(x[0], 1),
-            "view": lambda: x[0].view(x[0].size(0), -1),
-            "dropout": lambda: F.dropout(x[0], training=False),
-            "product": lambda: x[0] * x[1],
-            "relu": lambda: F.relu(x[0]),
-        }[kind]()
+    def _bind(self) -> None:
+        """Give the class a forward with one argument a state: fx reads them off its signature."""
+        names = list(self.states)
+        given = ", ".join(f"{n!r}: {n}" for n in names)
+        scope: dict[str, Any] = {}
+        exec(f"def forward(self, {', '.join(['x', 'y', *names])}): return self.run(x, y, {{{given}}})", scope)
+        self.__class__ = type("RandomStep", (RandomStep,), scope)
 
     def _build(self) -> None:
-        self.shapes = [self._shape(), self._shape()]
-        self.sizes = list(self.shapes)
-        for _ in range(int(self.rng.integers(2, 5))):
-            self._block(int(self.rng.integers(len(self.sizes))))
-        last = self._neuron(self._weights(len(self.sizes) - 1))
-        neurons = sorted(self.spiking)
-        self.returned = [last, *([neurons[0]] if len(neurons) > 1 and self._chance(0.3) else [])]
-        if len(self.returned) > 1:
+        for _ in range(self.draws.integer(2, 5)):
+            self._block(self._source())
+        last = self._neuron(self._weights(self._source(last=True)))
+        if self.draws.chance(0.02):
+            last = self._layer_again(last)
+        self.returned = [last]
+        if len(self.spiking) > 1 and self.draws.chance(0.3):
+            self.returned.append(self.spiking[0])
             self.features.add("several outputs")
-        self.features.add("two inputs")
+        self.returned += [value for value in self.states.values() if value not in self.returned]
 
-    def _shape(self) -> tuple[int, ...]:
-        if self._chance(0.5):
-            return (int(self.rng.integers(2, 8)),)
-        c, h, w = (int(n) for n in self.rng.integers((1, 4, 4), (4, 8, 8)))
-        return (c, h, w)
+    def _source(self, last: bool = False) -> int:
+        """Choose a value to go on from; seldom a neuron's state, which not every neuron has as a node."""
+        states = {*self.states.values()} - set(self.spiking)
+        values = [i for i in range(len(self.sizes)) if i not in states]
+        if states and self.draws.chance(0.06):
+            self.features.add("state read")
+            return self.draws.choice(sorted(states))
+        return values[-1] if last else self.draws.choice(values)
+
+    def _shape(self) -> Shape:
+        rank = self.draws.choice([1, 1, 2, 2, 3, 3])
+        return {
+            1: lambda: (self.draws.integer(2, 8),),
+            2: lambda: (self.draws.integer(1, 4), self.draws.integer(4, 9)),
+            3: lambda: tuple(int(n) for n in self.draws.rng.integers((1, 4, 4), (4, 8, 8))),
+        }[rank]()
 
     def _block(self, value: int) -> None:
         """Weights, perhaps arithmetic, a neuron, perhaps pooling."""
         value = self._weights(value)
-        if self._chance(0.4):
+        if self.draws.chance(0.5):
             value = self._arithmetic(value)
         value = self._neuron(value)
-        if len(self.sizes[value]) == 3 and self._chance(0.4):
-            self._pool(value)
+        if len(self.sizes[value]) > 1 and min(self.sizes[value][1:]) >= 2 and self.draws.chance(0.6):
+            self._drawn((pool2d if len(self.sizes[value]) == 3 else pool1d)(self.draws, self.sizes[value]), value)
 
-    def _chance(self, p: float) -> bool:
-        return bool(self.rng.random() < p)
-
-    def _put(self, feature: str, kind: str, sources: tuple[int, ...], extra: object, size: tuple[int, ...]) -> int:
+    def _put(self, feature: str, kind: str, sources: tuple[int, ...], extra: Any, size: Shape) -> int:
         self.features.add(feature)
         self.program.append((kind, sources, extra))
         self.sizes.append(size)
         return len(self.sizes) - 1
 
-    def _layer(self, feature: str, layer: nn.Module, value: int, size: tuple[int, ...]) -> int:
+    def _drawn(self, drawn: Drawn, value: int) -> int:
+        layer, size, feature = drawn
         self.layers.append(layer)
+        self.inputs_of[len(self.layers) - 1] = self.sizes[value]
         return self._put(feature, "layer", (value,), len(self.layers) - 1, size)
 
     def _weights(self, value: int) -> int:
+        shared = [i for i, s in self.inputs_of.items() if s == self.sizes[value] and hasattr(self.layers[i], "weight")]
+        shared = [i for i in shared if isinstance(self.layers[i], nn.Linear | nn.Conv1d | nn.Conv2d)]
+        if shared and self.draws.chance(0.3):
+            again = self.draws.choice(shared)
+            return self._put("shared weights", "layer", (value,), again, self.sizes[self._result(again)])
         size = self.sizes[value]
-        if len(size) == 3 and min(size[1:]) >= 2 and self._chance(0.6):
-            return self._conv(value)
-        if len(size) == 3:
-            kind = str(self.rng.choice(["flatten", "view", "layer"]))
-            flat = (int(np.prod(size)),)
-            value = (
-                self._layer("Flatten", nn.Flatten(), value, flat)
-                if kind == "layer"
-                else self._put(kind, kind, (value,), None, flat)
-            )
-        out = int(self.rng.integers(2, 9))
-        bias = self._chance(0.7)
-        layer = nn.Linear(self.sizes[value][0], out, bias=bias)
-        _strengthen(layer, self.rng)
-        value = self._layer("Linear" if bias else "Linear without bias", layer, value, (out,))
-        if self._chance(0.25):
-            value = self._layer("BatchNorm1d", _norm(nn.BatchNorm1d(out), self.rng), value, (out,))
-        if self._chance(0.15):
-            value = self._layer("Dropout", nn.Dropout(0.5), value, (out,))
+        if len(size) > 1 and min(size[1:]) >= 2 and self.draws.chance(0.6):
+            value = self._drawn((conv2d if len(size) == 3 else conv1d)(self.draws, size), value)
+            return self._normed(value, 0.3)
+        if len(size) > 1:
+            value = self._flat(value)
+        value = self._normed(self._drawn(dense(self.draws, self.sizes[value]), value), 0.25)
+        if self.draws.chance(0.15):
+            value = self._drawn((nn.Dropout(0.5), self.sizes[value], "Dropout"), value)
         return value
 
-    def _conv(self, value: int) -> int:
-        c, h, w = self.sizes[value]
-        groups = c if self._chance(0.2) else 1
-        out = int(self.rng.integers(1, 4)) * groups
-        kernel = tuple(int(k) for k in self.rng.integers(1, 1 + min(3, h, w), 2))
-        # torch warns of 'same' with even kernels.
-        same = self._chance(0.3) and all(k % 2 for k in kernel)
-        stride = (1, 1) if same else tuple(int(s) for s in self.rng.integers(1, 3, 2))
-        padding = "same" if same else tuple(int(p) for p in self.rng.integers(0, 2, 2))
-        dilation = 2 if self._chance(0.2) and min(h, w) >= 5 else 1
-        layer = nn.Conv2d(c, out, kernel, stride, padding, dilation, groups, bias=self._chance(0.7))
-        _strengthen(layer, self.rng)
-        size = tuple(layer(torch.zeros(1, c, h, w)).shape[1:])
-        for feature, there in (
-            ("grouped conv", groups > 1),
-            ("dilated conv", dilation > 1),
-            ("non-square conv", kernel[0] != kernel[1]),
-            ("same padding", same),
-            ("strided conv", max(stride) > 1),
-        ):
-            if there:
-                self.features.add(feature)
-        value = self._layer("Conv2d", layer, value, size)
-        if self._chance(0.3):
-            value = self._layer("BatchNorm2d", _norm(nn.BatchNorm2d(out), self.rng), value, size)
-        return value
+    def _result(self, layer: int) -> int:
+        """Return the first value that a layer gives."""
+        place = len(self.shapes)
+        for kind, _, extra in self.program:
+            if kind == "layer" and extra == layer:
+                return place
+            place += extra[2] if kind == "neuron by hand" else 1
+        raise AssertionError(layer)
+
+    def _normed(self, value: int, p: float) -> int:
+        # A norm's factors are on no grid.
+        there = self.draws.chance(p) and not self.draws.grid
+        return self._drawn(norm(self.draws, self.sizes[value]), value) if there else value
+
+    def _flat(self, value: int) -> int:
+        flat = (int(np.prod(self.sizes[value])),)
+        kind = self.draws.choice(["flatten", "view", "layer"])
+        if kind == "layer":
+            return self._drawn((nn.Flatten(), flat, "Flatten"), value)
+        return self._put(kind, kind, (value,), None, flat)
 
     def _arithmetic(self, value: int) -> int:
         size = self.sizes[value]
-        mates = [i for i, s in enumerate(self.sizes) if s == size and i != value]
-        kind = str(self.rng.choice(["add", "sub", "double", "scale", "divide", "negate", "cat", "dropout", "product"]))
-        if kind in ("add", "sub", "cat", "product") and not mates:
-            kind = "double"
-        if kind in ("add", "sub", "cat", "product"):
-            mate = int(self.rng.choice(mates))
-            total = (2 * size[0], *size[1:]) if kind == "cat" else size
-            feature = {"add": "sum", "sub": "difference", "cat": "concatenation", "product": "host product"}[kind]
-            return self._put(feature, kind, (value, mate), None, total)
-        factor = float(self.rng.choice([-1.5, 0.25, 0.5, 3.0]))
-        return self._put(kind, kind, (value,), factor, size)
-
-    def _pool(self, value: int) -> int:
-        c, h, w = self.sizes[value]
-        if min(h, w) < 2:
-            return value
-        kind = str(self.rng.choice(["avg", "max", "adaptive"]))
-        if kind == "adaptive":
-            return self._layer("AdaptiveAvgPool2d", nn.AdaptiveAvgPool2d(1), value, (c, 1, 1))
-        layer = nn.AvgPool2d(2, padding=int(self.rng.integers(2))) if kind == "avg" else nn.MaxPool2d(2, stride=1)
-        size = tuple(layer(torch.zeros(1, c, h, w)).shape[1:])
-        return self._layer("AvgPool2d" if kind == "avg" else "MaxPool2d of spikes", layer, value, size)
+        states = {*self.states.values()} - set(self.spiking)
+        mates = [i for i, s in enumerate(self.sizes) if s == size and i not in states and i != value]
+        single = [k for k in (*OPERATIONS, "constant") if k not in (*OF_TWO, "flatten", "view", "plus 1")]
+        kind = self.draws.choice(list(OF_TWO) if mates and self.draws.chance(0.6) else single)
+        if kind in OF_TWO:
+            total = (2 * size[0], *size[1:]) if kind == "concatenation" else size
+            return self._put(kind, kind, (value, self.draws.choice(mates)), None, total)
+        if kind == "constant":
+            self.constants.append(nn.Parameter(self.draws.uniform(size, -1.5, 1.5)))
+            return self._put("constant by element", kind, (value,), len(self.constants) - 1, size)
+        if kind == "plus 0" and self.draws.chance(0.1):
+            return self._put("plus 1", "plus 1", (value,), None, size)
+        return self._put(kind, kind, (value,), self.draws.choice([-1.5, 0.25, 0.5, 3.0]), size)
 
     def _neuron(self, value: int) -> int:
         size = self.sizes[value]
-        kind = str(self.rng.choice(["Leaky"] * 4 + ["Synaptic", "Lapicque", "Alpha", "RLeaky", "RSynaptic"]))
-        reset = str(self.rng.choice(["zero", "subtract", "none"]))
-        delay = True
-        if self._chance(0.95):
-            # Mostly what NIR can say; the rest must be refused.
-            reset = {"Alpha": "none"}.get(kind, reset)
-            reset = "subtract" if reset == "zero" and kind in ("Lapicque", "RSynaptic") else reset
+        layer, kind = random_neuron(self.draws, size)
+        if layer.init_hidden:
+            spikes = self._drawn((layer, size, kind), value)
         else:
-            delay = self._chance(0.3)
-        if reset != "subtract" and kind != "RSynaptic":
-            delay = delay and self._chance(0.7)
-        settings: dict[str, object] = {
-            "init_hidden": True,
-            "reset_mechanism": reset,
-            "spike_grad": heaviside,
-            "threshold": self._parameter(size, 0.5, 1.5)
-            if self._chance(0.4)
-            else float(self.rng.choice([0, 0.5, 1, 3])),
-        }
-        if self._chance(0.4):
-            settings["threshold"] = self._parameter(size, 0.5, 1.5)
-        layer = self._make(kind, size, settings, reset, delay)
-        self.features |= {kind, f"{kind} {reset}"}
-        value = self._layer(kind, layer, value, size)
-        self.spiking.add(value)
-        return value
+            spikes = self._neuron_by_hand(layer, kind, value)
+        self.spiking.append(spikes)
+        return spikes
 
-    def _make(
-        self, kind: str, size: tuple[int, ...], settings: dict[str, object], reset: str, delay: bool
-    ) -> nn.Module:
-        beta: object = float(self.rng.choice([0.0, 0.3, 0.8, 0.9, 1.0, 1.2]))
-        if self._chance(0.4):
-            beta = self._parameter(size, 0.1, 0.95)
-            self.features.add("beta by element")
-        if kind == "Leaky":
-            if self._chance(0.2):
-                settings["graded_spikes_factor"] = float(self.rng.choice([0.5, -2.0]))
-                self.features.add("graded spikes")
-            if self._chance(0.2):
-                settings["learn_beta"] = settings["learn_threshold"] = True
-                self.features.add("learned parameters")
-            return snn.Leaky(beta, reset_delay=delay, **settings)
-        if kind == "Synaptic":
-            alpha = float(self.rng.choice([0.0, 0.5, 0.9, 1.0]))
-            return snn.Synaptic(alpha, beta, reset_delay=delay and reset != "zero", **settings)
-        if kind == "Lapicque":
-            return snn.Lapicque(beta=float(self.rng.choice([0.4, 0.8, 0.9])), **settings)
-        if kind == "Alpha":
-            return snn.Alpha(alpha=0.9, beta=float(self.rng.choice([0.3, 0.8])), **settings)
-        shape = {"linear_features": size[0]} if len(size) == 1 else {"conv2d_channels": size[0], "kernel_size": 3}
-        if self._chance(0.3):
-            shape = {"all_to_all": False, "V": float(self.rng.normal())}
-        if kind == "RLeaky":
-            return snn.RLeaky(beta, reset_delay=delay and reset != "zero", **shape, **settings)
-        return snn.RSynaptic(0.6, beta, **shape, **settings)
+    def _neuron_by_hand(self, layer: nn.Module, kind: str, value: int) -> int:
+        self.layers.append(layer)
+        number = len(self.layers) - 1
+        names = [f"{state}_{number}" for state in STATES[kind]]
+        results = ["spk", *(s for s in STATES[kind] if s != "spk")]
+        spikes = self._put(kind, "neuron by hand", (value,), (number, names, len(results)), self.sizes[value])
+        self.sizes += [self.sizes[value]] * (len(results) - 1)
+        for state, name in zip(STATES[kind], names, strict=True):
+            self.states[name] = spikes + results.index(state)
+        return spikes
 
-    def _parameter(self, size: tuple[int, ...], low: float, high: float) -> Tensor:
-        shape = size if self._chance(0.5) else (size[0], *(1,) * (len(size) - 1))
-        return torch.tensor(self.rng.uniform(low, high, shape))
-
-
-def _strengthen(layer: nn.Linear | nn.Conv2d, rng: np.random.Generator) -> None:
-    """Some layers drive their neurons hard, some hardly at all: saturated and silent ones are among them."""
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor(rng.normal(0, 1, layer.weight.shape)) * float(rng.choice([0.2, 1.0, 1.0, 3.0])))
-        if layer.bias is not None:
-            layer.bias.copy_(torch.tensor(rng.normal(0.2, 0.4, layer.bias.shape)))
-
-
-def _norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, rng: np.random.Generator) -> nn.Module:
-    for tensor, low, high in (
-        (layer.running_mean, -1, 1),
-        (layer.running_var, 0.3, 2),
-        (layer.weight.data, -1.5, 1.5),
-        (layer.bias.data, -1, 1),
-    ):
-        tensor.copy_(torch.tensor(rng.uniform(low, high, tensor.shape)))
-    return layer
+    def _layer_again(self, value: int) -> int:
+        """Call the neuron that gave `value` a second time."""
+        kind, _, extra = self.program[-1]
+        return value if kind != "layer" else self._put("neuron used twice", kind, (value,), extra, self.sizes[value])
 
 
 def random_case(seed: int, steps: int = 50, batch: int = 2) -> tuple[RandomStep, dict[str, Tensor]]:
@@ -265,7 +219,7 @@ def random_case(seed: int, steps: int = 50, batch: int = 2) -> tuple[RandomStep,
     torch.manual_seed(seed)
     model = RandomStep(seed).double()
     rng = np.random.default_rng(seed + 1_000_000)
-    values = rng.random() < 0.2
+    values = rng.random() < 0.2 and not model.draws.grid
     draws = [
         rng.normal(0.3, 1, (steps, batch, *s)) if values else rng.random((steps, batch, *s)) < 0.4 for s in model.shapes
     ]

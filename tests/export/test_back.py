@@ -2,54 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import nir
 import numpy as np
 import pytest
 import snntorch as snn
 import torch
-from back_nets import cuba_li, loop_of, looped, random_graph, rng, weight
-from export_nets import DT, SINABS, chain, converted, graph, leaky, li, lif, samples, sink, source, spikes_like
+from back_nets import comes_back, cuba_li, inputs, layers_of, loop_of, looped, random_graph, rng, weight
+from export_nets import DT, SINABS, chain, graph, li, lif, sink, source, spikes_like
 from snntorch import utils
-from torch import Tensor, nn
 
 from spikeport.export.audit import audit
 from spikeport.export.back import imported, to_snntorch
-from spikeport.export.convert import Conversion, convert
+from spikeport.export.convert import convert
 from spikeport.export.graph import ChipGraph
 from spikeport.export.nir_file import read_nir
-from spikeport.export.verify import record_model, verify
-
-
-def inputs(chip: ChipGraph, steps: int = 20, rate: float = 0.4) -> dict[str, Tensor]:
-    return {n: spikes_like(chip.shapes[n], steps, 2, rate, seed=i) for i, n in enumerate(chip.inputs)}
-
-
-def comes_back(chip: ChipGraph, x_TB: Mapping[str, Tensor] | None = None, dtype=torch.float32) -> Conversion:
-    """Import, audit; export again, audit: both graphs are the module between them, spike for spike."""
-    x_TB = x_TB or inputs(chip)
-    x_TB = {n: x.to(dtype) for n, x in x_TB.items()}
-    first = imported(chip, dtype)
-    agreement = verify(first, x_TB)
-    assert agreement.exact
-    assert set(agreement.per_node) == {*chip.neurons, *chip.outputs}
-    assert any(v.spikes_reference for v in agreement.per_node.values()) or not chip.spiking
-    again = convert(first.trace.module, {n: x[0] for n, x in x_TB.items()}, DT, chip.inputs)
-    assert verify(again, x_TB).exact
-    shown = set(again.taps.values())
-    assert {n for n, t in first.taps.items() if n in chip.spiking and t not in shown} <= unread(chip)
-    assert len(again.outputs) == len(chip.outputs)
-    return first
-
-
-def unread(chip: ChipGraph) -> set[str]:
-    """Nodes that nothing reads: an export prunes them."""
-    return set(chip.nodes) - {u for u, _ in chip.edges}
-
-
-def layers_of(conversion: Conversion) -> list[str]:
-    return [type(m).__name__ for n, m in conversion.trace.module.named_children()]
+from spikeport.export.verify import record_model
 
 
 def test_a_file_of_another_tool_comes_back() -> None:
@@ -199,52 +166,6 @@ def test_branches_sums_skips_and_several_outputs() -> None:
     first = comes_back(chip)
     net = first.trace.module
     assert [t.shape for t in net(a=torch.zeros(2, 4), b=torch.zeros(2, 3))] == [(2, 5), (2, 5)]
-
-
-class SnnTorchNet(nn.Module):
-    """One of everything that has a snnTorch form, chosen by `kind`."""
-
-    def __init__(self, kind: str, seed: int) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.conv = nn.Conv2d(2, 4, 3, padding=1)
-        self.first = leaky(reset_mechanism="subtract" if seed % 2 else "zero", threshold=0.3)
-        self.pool = nn.AvgPool2d(2)
-        self.fc = nn.Linear(36, 8)
-        hidden = {"init_hidden": True, "threshold": 0.4}
-        self.last = {
-            "leaky": lambda: leaky(beta=torch.rand(8), reset_mechanism="subtract", threshold=torch.rand(8)),
-            "none": lambda: leaky(beta=0.5, reset_mechanism="none", threshold=0.4),
-            "integrator": lambda: leaky(beta=1.0, reset_mechanism="zero", threshold=0.4),
-            "synaptic": lambda: snn.Synaptic(0.8, torch.rand(8), reset_mechanism="zero", reset_delay=False, **hidden),
-            "synaptic-subtract": lambda: snn.Synaptic(0.8, 0.7, **hidden),
-            "rleaky": lambda: snn.RLeaky(0.8, linear_features=8, reset_mechanism="zero", reset_delay=False, **hidden),
-            "rleaky-subtract": lambda: snn.RLeaky(0.8, V=torch.randn(8), all_to_all=False, **hidden),
-            "rsynaptic": lambda: snn.RSynaptic(0.8, 0.7, linear_features=8, **hidden),
-        }[kind]()
-
-    def forward(self, x: Tensor) -> Tensor:
-        spikes: Tensor = self.last(2 * self.fc(torch.flatten(self.pool(self.first(self.conv(x))), 1)))
-        return spikes
-
-
-KINDS = ("leaky", "none", "integrator", "synaptic", "synaptic-subtract", "rleaky", "rleaky-subtract", "rsynaptic")
-
-
-@pytest.mark.parametrize(("seed", "kind"), list(enumerate(KINDS)))
-def test_round_trip_from_snntorch(seed: int, kind: str) -> None:
-    model = SnnTorchNet(kind, seed)
-    x = spikes_like((2, 6, 6), 25, 2, seed=seed)
-    there = converted(model, x)
-    back = comes_back(there.graph, {"x": x})
-    neuron = back.trace.module.last
-    assert type(neuron) is type(model.last)
-    assert neuron.reset_mechanism == model.last.reset_mechanism
-    # snnTorch's own spikes, not only the interpreter's: the imported network is the model.
-    of_model = record_model(there, samples(model, x)).nodes
-    of_import = record_model(back, {"x": x}).nodes
-    for name in there.graph.spiking:
-        np.testing.assert_array_equal(of_model[name], of_import[name], err_msg=name)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -129,3 +129,24 @@ def test_a_neuron_that_nir_cannot_say_is_not_smuggled_onto_the_host(tmp_path) ->
 
     with pytest.raises(UnfaithfulError, match="reset_delay"):
         export_network(Stuck(), {"x": sample(6)}, 1e-3, tmp_path / "n.bundle", ABOUT)
+
+
+class Scaled(Gated):
+    """A constant by element on either side of the cut, and one that both sides read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain, self.shared = nn.Parameter(torch.rand(8) + 1), nn.Parameter(torch.rand(8) + 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.la(self.a(x) * self.gain * self.shared) * self.lb(3 * self.b(x)) * self.shared
+        spikes: Tensor = self.lc(2 * self.c(gate) + self.d(x))
+        return spikes
+
+
+def test_a_part_keeps_the_constants_that_it_reads(tmp_path) -> None:
+    torch.manual_seed(0)
+    model, x = Scaled(), sample(6)
+    bundle = export_network(model, {"x": x}, 1e-3, tmp_path / "n.bundle", ABOUT)
+    assert "".join(stage.kind[0] for stage in bundle.network.stages) == "chc"
+    assert bundle.manifest.verification.status == "exact"
