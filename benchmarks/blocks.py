@@ -213,7 +213,9 @@ class EnergyEstimate(Block):
         per_sample_pj: under the model's nominal constants; null where the model does not apply, with `reason`.
         low_pj: the least over its variants.
         high_pj: the most.
-        nominal: the name of the nominal variant.
+        nominal: the name of the nominal variant, null where the model has no constants.
+        prices: which networks the model's source has constants for.
+        summary: whether it has a column in the table of all rows.
     """
 
     model: str
@@ -224,9 +226,11 @@ class EnergyEstimate(Block):
     source: str
     leaves_out: tuple[str, ...]
     title: str
-    nominal: str
+    nominal: str | None
     technology: str
     confidence: str
+    prices: Literal["both", "spiking"] = "both"
+    summary: bool = True
     reason: str | None = None
 
     @model_validator(mode="after")
@@ -276,8 +280,22 @@ class VariantComparison(Block):
     break_even: float | None
 
 
+class PublishedThreshold(Block):
+    """A published spike rate, per synapse and inference, below which a spiking network needs less energy."""
+
+    name: str
+    low: Annotated[float, Field(gt=0)]
+    high: Annotated[float, Field(gt=0)]
+    holds_for: str
+
+
 class EnergyComparison(Block):
-    """One SNN row against one ANN row under one energy model, or why it cannot be compared."""
+    """One SNN row against one ANN row under one energy model, or why it cannot be compared.
+
+    Attributes:
+        thresholds: of a model that gives spike rates and no constants; labelled as published wherever shown.
+        cross_technology: the model that prices the ANN where it is another technology's: no like-for-like ratio.
+    """
 
     snn: str
     ann: str
@@ -285,6 +303,8 @@ class EnergyComparison(Block):
     spikes_per_synapse: Amount | None
     variants: tuple[VariantComparison, ...]
     verdict: str
+    thresholds: tuple[PublishedThreshold, ...] = ()
+    cross_technology: str | None = None
 
 
 class Difference(Block):

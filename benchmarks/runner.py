@@ -12,7 +12,7 @@ import spikeport
 from spikeport.benchmarks import blocks
 from spikeport.benchmarks.counting.layers import AnnCounts
 from spikeport.benchmarks.counting.network import NetworkCounts
-from spikeport.benchmarks.energy import load_all
+from spikeport.benchmarks.energy import load, with_own
 from spikeport.benchmarks.energy.model import EnergyModel
 from spikeport.benchmarks.energy.verdict import compare
 from spikeport.benchmarks.example import example
@@ -43,6 +43,8 @@ class Request:
         bundle: the bundle of the one run in `networks`, exported before; by default it is exported anew.
         reading: what bare NIR files leave open.
         weight_bits: of backends that quantise; by default their own.
+        energy_models: the user's own, by path, beside those that come with spikeport.
+        cross_technology: the model that prices the ANN where a chip's prices spiking networks only.
     """
 
     networks: Sequence[Path]
@@ -53,6 +55,8 @@ class Request:
     bundle: Path | None = None
     reading: NirReading = field(default_factory=NirReading)
     weight_bits: WeightBits | None = None
+    energy_models: Sequence[Path] = ()
+    cross_technology: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
     differences: list[blocks.Difference] = []
     shown: blocks.Example | None = None
     titles: list[str] = []
-    models = load_all()
+    models = with_own(request.energy_models)
+    across = None if request.cross_technology is None else load(request.cross_technology)
     with tempfile.TemporaryDirectory(prefix="spikeport-") as scratch:
         for path in request.networks:
             progress(f"opening {path}")
@@ -79,7 +84,7 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
             titles.append(subject.name)
             samples = load_samples(request.data, subject.recipe, subject.shapes, subject.timesteps, subject.classes)
             rows = _score(request, subject, samples, models, progress)
-            comparisons += _energy(rows, models)
+            comparisons += _energy(rows, models, across)
             differences += _differences(rows, samples)
             shown = shown or example(subject, samples, rows)
             scored += [Scored(s.row, expected=s.expected, trace=s.trace) for s in rows]
@@ -132,15 +137,20 @@ def _counted(scored: Scored, first: Scored) -> Scored:
     return replace(scored, row=scored.row.model_copy(update={"reason": reason}))
 
 
-def _energy(rows: Sequence[Scored], models: Sequence[EnergyModel]) -> list[blocks.EnergyComparison]:
-    """Compare the ANN with the first spiking row; the other backends run the same counts."""
-    ann = next((s for s in rows if isinstance(s.counts, AnnCounts)), None)
+def _energy(
+    rows: Sequence[Scored], models: Sequence[EnergyModel], across: EnergyModel | None
+) -> list[blocks.EnergyComparison]:
+    """Compare every ANN with the first spiking row; the other backends run the same counts."""
     snn = next((s for s in rows if isinstance(s.counts, NetworkCounts)), None)
-    if ann is None or snn is None:
+    if snn is None:
         return []
-    assert isinstance(ann.counts, AnnCounts)
     assert isinstance(snn.counts, NetworkCounts)
-    return list(compare(snn.counts, ann.counts, models, snn.row.id, ann.row.id))
+    return [
+        found
+        for ann in rows
+        if isinstance(ann.counts, AnnCounts)
+        for found in compare(snn.counts, ann.counts, models, snn.row.id, ann.row.id, across)
+    ]
 
 
 def _differences(rows: Sequence[Scored], samples: Samples) -> list[blocks.Difference]:

@@ -5,6 +5,7 @@ A model of one's own is one more YAML file, named on the command line by its pat
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,3 +42,22 @@ def load(name: str | Path) -> EnergyModel:
 def load_all() -> tuple[EnergyModel, ...]:
     """Return every model that comes with spikeport."""
     return tuple(load(name) for name in available())
+
+
+def with_own(paths: Iterable[Path]) -> tuple[EnergyModel, ...]:
+    """Return every model that comes with spikeport, and the user's own in these YAML files.
+
+    Raises:
+        UsageError: a path is no YAML file, or a model's name is taken.
+        ArtefactError: a file is not a valid model.
+    """
+    models = {model.name: model for model in load_all()}
+    for path in paths:
+        if path.suffix not in (".yaml", ".yml"):
+            reason = "it is no YAML file; the models that come with spikeport are always shown"
+            raise UsageError(f"--energy-model {path}", reason, "Name a .yaml file")
+        model = load(path)
+        if model.name in models:
+            raise UsageError(f"--energy-model {path}", f"there is already a model '{model.name}'", "Rename it")
+        models[model.name] = model
+    return tuple(models.values())

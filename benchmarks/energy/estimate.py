@@ -1,6 +1,8 @@
 """Energy of one inference from exact counts, and the break-even against the ANN.
 
-Chip: `E = AC e_ac + MAC e_mac + U e_update + memory`, ANN and host layers: `E = MAC e_mac + memory`, per sample.
+Chip: `E = AC e_ac + MAC e_mac + U e_update + S e_spike + events e_event + memory`, ANN and host layers:
+`E = MAC e_mac + memory`, per sample. A machine that skips no zero does a multiply-accumulate for every synapse at
+every step. A model without e_mac prices spikes only: graded events are refused, and the host is left out.
 Memory, after Lemaire et al. 2022 (arXiv:2210.13107, equations 3 to 17) with exact counts in place of averages:
 each synaptic operation reads a weight and reads and writes a potential; each event is read from a queue, each spike
 written to one, each neuron update reads and writes a potential. Addresses cost two multiply-accumulates per
@@ -44,10 +46,13 @@ def spiking_energy(counts: NetworkCounts, variant: Variant) -> Energy:
     """Return the energy of a spiking network, host layers included."""
     events = updates = 0.0
     for stage in counts.chip.values():
-        events += sum(_synapses_pj(s, variant) for s in stage.synapses.values())
-        events += sum(_spikes_pj(n, variant) for n in stage.neurons.values())
+        if variant.dense:
+            updates += sum(s.dense * _mac_pj(variant) for s in stage.synapses.values())
+        else:
+            events += sum(_synapses_pj(s, variant) for s in stage.synapses.values())
+            events += sum(_spikes_pj(n, variant) for n in stage.neurons.values())
         updates += sum(_updates_pj(n, variant) for n in stage.neurons.values())
-    host = sum(dense_pj(layer, variant) for layer in counts.host)
+    host = 0.0 if variant.mac_pj is None else sum(dense_pj(layer, variant) for layer in counts.host)
     return Energy(events / counts.samples, updates / counts.samples + host)
 
 
@@ -57,7 +62,10 @@ def ann_energy(counts: AnnCounts, variant: Variant) -> Energy:
 
 
 def _synapses_pj(s: SynapseCounts, variant: Variant) -> float:
-    total = s.ac * variant.ac_pj + s.mac * variant.mac_pj
+    assert variant.ac_pj is not None
+    total = s.ac * variant.ac_pj + s.events * variant.event_pj
+    if s.mac:
+        total += s.mac * _mac_pj(variant)
     memory = variant.memory
     if memory is None:
         return total
@@ -68,9 +76,10 @@ def _synapses_pj(s: SynapseCounts, variant: Variant) -> float:
 
 
 def _spikes_pj(n: NeuronCounts, variant: Variant) -> float:
-    if variant.memory is None or n.spikes is None:
+    if n.spikes is None:
         return 0.0
-    return n.spikes * variant.memory.access_pj(variant.memory.fifo_words)
+    queue = 0.0 if variant.memory is None else variant.memory.access_pj(variant.memory.fifo_words)
+    return n.spikes * (variant.spike_pj + queue)
 
 
 def _updates_pj(n: NeuronCounts, variant: Variant) -> float:
@@ -80,9 +89,21 @@ def _updates_pj(n: NeuronCounts, variant: Variant) -> float:
     return total
 
 
+def _mac_pj(variant: Variant) -> float:
+    """Return the price of a product.
+
+    Raises:
+        UnfaithfulError: there is none.
+    """
+    if variant.mac_pj is None:
+        reason = "it prices spikes only, and the network multiplies by graded values"
+        raise UnfaithfulError(f"variant '{variant.name}'", reason, "Encode the inputs as spikes")
+    return variant.mac_pj
+
+
 def dense_pj(layer: DenseLayer, variant: Variant) -> float:
     """Return the picojoules per sample of a layer that skips nothing."""
-    total = layer.macs * variant.mac_pj
+    total = layer.macs * _mac_pj(variant)
     if variant.memory is not None:
         total += layer.passes * _dense_memory_pj(layer, variant.memory)
     return total
@@ -110,12 +131,12 @@ def estimate(counts: NetworkCounts | AnnCounts, model: EnergyModel) -> EnergyEst
     """Return the estimate of one model over all its variants; null with the reason where it does not apply."""
     try:
         totals = {v.name: energy_of(counts, v).total_pj for v in model.variants}
-        reason = None
+        reason = model.none_published
     except UnfaithfulError as error:
         totals, reason = {}, str(error)
     return EnergyEstimate(
         model=model.name,
-        per_sample_pj=totals.get(model.nominal),
+        per_sample_pj=totals.get(model.nominal) if model.nominal else None,
         low_pj=min(totals.values(), default=None),
         high_pj=max(totals.values(), default=None),
         source=model.citation,
@@ -124,10 +145,16 @@ def estimate(counts: NetworkCounts | AnnCounts, model: EnergyModel) -> EnergyEst
         nominal=model.nominal,
         technology=model.technology,
         confidence=model.confidence,
+        prices=model.prices,
+        summary=model.summary,
         reason=reason,
     )
 
 
 def energy_rows(counts: NetworkCounts | AnnCounts, models: Iterable[EnergyModel]) -> tuple[EnergyEstimate, ...]:
-    """Return the `energy` of a row: one estimate per model."""
-    return tuple(estimate(counts, model) for model in models)
+    """Return the `energy` of a row: one estimate per model that prices this kind of network.
+
+    A threshold is no price of anything, and stands beside the measured spike rate in the comparisons.
+    """
+    ann = isinstance(counts, AnnCounts)
+    return tuple(estimate(counts, m) for m in models if not m.thresholds and not (ann and m.prices == "spiking"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from spikeport.errors import ArtefactError, UnfaithfulError
+from spikeport.errors import ArtefactError, UnfaithfulError, UsageError
+from spikeport.train.recipe import read_yaml
 
 Picojoules = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -71,22 +71,61 @@ class Variant(_File):
     """One set of constants.
 
     Attributes:
-        ac_pj: an accumulate.
-        mac_pj: a multiply-accumulate.
+        ac_pj: an accumulate; null only where `dense`.
+        mac_pj: a multiply-accumulate; null where the model prices spikes only, and then graded events are refused.
         update_pj: stepping one neuron; null where the model leaves it out.
+        spike_pj: a neuron that fires, beyond its update.
+        event_pj: bringing one event to one weighted node.
         memory: null where the model leaves it out.
+        dense: the machine skips no zero, so that a synapse costs a multiply-accumulate at every step.
     """
 
     name: Text
     note: str = ""
-    ac_pj: Picojoules
-    mac_pj: Picojoules
+    ac_pj: Picojoules | None = None
+    mac_pj: Picojoules | None = None
     update_pj: Picojoules | None = None
+    spike_pj: Picojoules = 0.0
+    event_pj: Picojoules = 0.0
     memory: Memory | None = None
+    dense: bool = False
+
+    @model_validator(mode="after")
+    def _complete(self) -> Variant:
+        if self.dense and self.mac_pj is None:
+            raise ValueError("a machine that skips no zero needs mac_pj")
+        if not self.dense and self.ac_pj is None:
+            raise ValueError("ac_pj is missing")
+        return self
+
+
+class Threshold(_File):
+    """A published spike rate below which a spiking network needs less energy than its ANN.
+
+    Attributes:
+        name: which setting of the source.
+        low: spikes per synapse and inference, in the source's least favourable setting.
+        high: in its most favourable one; equal to `low` where there is one figure.
+        holds_for: what the source assumes.
+    """
+
+    name: Text
+    low: Positive
+    high: Positive
+    holds_for: Text
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Threshold:
+        if self.low > self.high:
+            raise ValueError("low exceeds high")
+        return self
 
 
 class EnergyModel(_File):
     """Constants with their source, and what they leave out.
+
+    It has one of: `variants`, the name of a `chip` whose constants stand in `deploy/loihi/mapper/chips.yaml`,
+    `thresholds`, or the reason why there is `none_published`.
 
     Attributes:
         name: equals the file's stem.
@@ -96,8 +135,11 @@ class EnergyModel(_File):
         citation: where the constants are published.
         confidence: how sure the constants are.
         leaves_out: what no constant covers.
+        prices: `spiking` where the source has no constants for an ANN.
+        summary: whether it has a column in the table of all rows.
         nominal: the variant that `per_sample_pj` is.
         variants: the sets of constants that span the range.
+        thresholds: published spike rates; no energy follows from them.
     """
 
     name: Text
@@ -107,16 +149,37 @@ class EnergyModel(_File):
     citation: Text
     confidence: Text
     leaves_out: tuple[Text, ...] = Field(min_length=1)
-    nominal: Text
-    variants: tuple[Variant, ...] = Field(min_length=1)
+    prices: Literal["both", "spiking"] = "both"
+    summary: bool = True
+    nominal: Text | None = None
+    variants: tuple[Variant, ...] = ()
+    chip: Text | None = None
+    thresholds: tuple[Threshold, ...] = ()
+    none_published: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EnergyModel:
+        given = [n for n in ("variants", "chip", "thresholds", "none_published") if getattr(self, n)]
+        if len(given) != 1:
+            raise ValueError(f"it needs one of variants, chip, thresholds and none_published, and has {given}")
+        return self
 
     @model_validator(mode="after")
     def _names(self) -> EnergyModel:
         names = [variant.name for variant in self.variants]
         if len(set(names)) != len(names):
             raise ValueError(f"variants are named twice: {names}")
-        if self.nominal not in names:
+        if names and self.nominal not in names:
             raise ValueError(f"nominal '{self.nominal}' is none of the variants {names}")
+        if not names and self.nominal is not None:
+            raise ValueError(f"nominal '{self.nominal}' needs variants")
+        return self
+
+    @model_validator(mode="after")
+    def _both_sides(self) -> EnergyModel:
+        for variant in self.variants if self.prices == "both" else ():
+            if variant.mac_pj is None:
+                raise ValueError(f"variant '{variant.name}' has no mac_pj: give one, or say `prices: spiking`")
         return self
 
 
@@ -127,17 +190,28 @@ def read_model(path: Path) -> EnergyModel:
         ArtefactError: it is missing, no YAML, or not a model; the message names the key.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        model = EnergyModel.model_validate(content)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtefactError(str(path), f"it cannot be read ({error})", "Check the path") from None
-    except yaml.YAMLError as error:
-        reason = "it is not YAML: " + " ".join(str(error).split())
-        raise ArtefactError(str(path), reason, "Mend the file") from None
+        model = EnergyModel.model_validate(read_yaml(path))
+    except UsageError as error:
+        raise ArtefactError(error.subject, error.reason, error.fix) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "model"
         raise ArtefactError(f"{path}, {where}", first["msg"], "See benchmarks/energy for examples") from None
     if model.name != path.stem:
         raise ArtefactError(str(path), f"it calls itself '{model.name}'", f"Name it {path.stem}")
-    return model
+    return model if model.chip is None else _with_chip(model, path)
+
+
+def _with_chip(model: EnergyModel, path: Path) -> EnergyModel:
+    """Put the constants of `model.chip` in, or the reason why there are none."""
+    from spikeport.benchmarks.energy.chips import chip_variants
+    from spikeport.deploy.loihi.mapper import chip
+
+    assert model.chip is not None
+    try:
+        found = chip.load(model.chip)
+    except UsageError as error:
+        raise ArtefactError(f"{path}, chip", error.reason, error.fix) from None
+    variants = chip_variants(found)
+    changes = {"variants": variants, "nominal": variants[0].name} if variants else {"none_published": found.no_costs}
+    return EnergyModel.model_validate({**model.model_dump(exclude={"chip"}), **changes})

@@ -130,8 +130,9 @@ def _work(row: Row, ann: Row | None) -> Headline:
 
 
 def _energy(comparisons: Sequence[EnergyComparison]) -> Headline:
-    ratios = [v.ratio for c in comparisons for v in c.variants]
-    models = len([c for c in comparisons if c.variants])
+    like_for_like = [c for c in comparisons if c.variants and c.cross_technology is None]
+    ratios = [v.ratio for c in like_for_like for v in c.variants]
+    models = len({c.model for c in like_for_like})
     span = f"over {models} energy models and their constants"
     if not ratios:
         return Headline("ANN ÷ SNN energy", text.UNKNOWN, "no model applies", "", "")

@@ -18,7 +18,9 @@ def render_markdown(results: Results) -> str:
     parts += _bullets([f"not counted: `{name}`: {why}" for name, why in not_counted.items()])
     if results.comparisons:
         parts += ["## Energy (estimated, not measured)", _table(tables.energy(results))]
-        parts += _bullets([f"{c.model}: {c.verdict}" for c in results.comparisons])
+        parts += _bullets([f"{name}: {verdict}" for name, verdict in tables.verdicts(results)])
+    if (chips := tables.spiking_only(results)).rows:
+        parts += ["## Chips (estimated, spiking networks only, no ratio)", _table(chips)]
     if (occupancy := placement.occupancy(results)).rows:
         parts += ["## On the chip (placed, not run)", _table(occupancy)]
         parts += _bullets([f"{p.title}: {p.breach}" for p in placement.pictures(results) if p.breach])

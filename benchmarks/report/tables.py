@@ -34,7 +34,7 @@ def labels(results: Results) -> dict[str, str]:
 def summary(results: Results) -> Table:
     """Return one line per row of the results."""
     label = labels(results)
-    models = list(dict.fromkeys(e.model for row in results.rows for e in row.energy))
+    models = list(dict.fromkeys(e.model for row in results.rows for e in row.energy if e.summary))
     header = ("name", "status", "accuracy ↑", "agreement ↑", "MACs", "ACs", *models, "ms/step")
     return Table(header, tuple(_summary_row(row, label[row.id], models) for row in results.rows), text_columns=2)
 
@@ -72,7 +72,9 @@ def missing(results: Results) -> tuple[tuple[str, str], ...]:
             continue
         gaps = {**row.missing, **(row.counts.missing if row.counts else {})}
         listed += [(f"{label[row.id]}: {figure}", why) for figure, why in gaps.items()]
-        listed += [(f"{label[row.id]}: energy, {e.model}", e.reason) for e in row.energy if e.reason]
+        listed += [
+            (f"{label[row.id]}: energy, {e.model}", e.reason) for e in row.energy if e.reason and e.prices == "both"
+        ]
     return tuple(listed)
 
 
@@ -158,15 +160,48 @@ def _agreement_row(row: Row, label: str) -> tuple[str, ...]:
 
 
 def energy(results: Results) -> Table:
-    """Return both sides, ratio and break-even of every comparison and variant."""
-    header = ("model", "constants", "SNN", "ANN", "ANN ÷ SNN", "measured S", "break-even S*")
-    rows = []
+    """Return both sides, ratio and break-even of every comparison and variant; published thresholds say so."""
+    label = labels(results)
+    header = ("model", "constants", "against", "SNN", "ANN", "ANN ÷ SNN", "measured S", "break-even S*")
+    rows: list[tuple[str, ...]] = []
     for c in results.comparisons:
         rate = text.UNKNOWN if c.spikes_per_synapse is None else f"{c.spikes_per_synapse:.3g}"
+        against = label[c.ann] if c.cross_technology is None else f"{label[c.ann]} as {c.cross_technology}"
+        mark = "" if c.cross_technology is None else " across technologies"
         for v in c.variants:
             sides = (text.picojoules(v.snn_pj), text.picojoules(v.ann_pj))
-            rows.append((c.model, v.variant, *sides, f"{v.ratio:.3g}×", rate, break_even(v.break_even)))
-    return Table(header, tuple(rows), text_columns=2)
+            ratio = f"{v.ratio:.3g}×{mark}"
+            rows.append((c.model, v.variant, against, *sides, ratio, rate, break_even(v.break_even)))
+        for t in c.thresholds:
+            span = f"{t.low:.3g}" if t.low == t.high else f"{t.low:.3g} to {t.high:.3g}"
+            rows.append((c.model, t.name, against, *[text.UNKNOWN] * 3, rate, f"{span} (published)"))
+    return Table(header, tuple(rows), text_columns=3)
+
+
+def spiking_only(results: Results) -> Table:
+    """Return the first spiking row's estimates without a like-for-like ratio: models of chips that run no ANN."""
+    header = ("model", "technology", "per sample, estimated", "or the reason")
+    row = next((row for row in results.rows if row.kind != "ann" and row.energy), None)
+    found = [e for e in row.energy if e.prices == "spiking"] if row else []
+    return Table(header, tuple((e.model, e.technology, text.energy_range(e), e.reason or "") for e in found))
+
+
+def verdicts(results: Results, short: bool = False) -> tuple[tuple[str, str], ...]:
+    """Return (model against which ANN, sentence) of every comparison; of those without a ratio, once each.
+
+    Args:
+        results: the results.
+        short: only of models that have a column in `summary`.
+    """
+    label, anns = labels(results), {c.ann for c in results.comparisons}
+    columns = {e.model for row in results.rows for e in row.energy if e.summary}
+    found: dict[str, str] = {}
+    for c in results.comparisons:
+        if short and c.model not in columns:
+            continue
+        told = c.variants or c.thresholds
+        found[f"{c.model} against {label[c.ann]}" if len(anns) > 1 and told else c.model] = c.verdict
+    return tuple(found.items())
 
 
 def break_even(value: float | None) -> str:

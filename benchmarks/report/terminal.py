@@ -41,5 +41,5 @@ def _table(content: tables.Table) -> Table:
 def _below(results: Results) -> list[Text]:
     lines = [Text(f"{name}  {why}") for name, why in tables.reasons(results)]
     lines += [Text(sentence) for sentence in tables.differences(results)]
-    lines += [Text(f"{c.model}: {c.verdict}") for c in results.comparisons]
+    lines += [Text(f"{name}: {verdict}") for name, verdict in tables.verdicts(results, short=True)]
     return lines + [Text(note, style="italic") for note in tables.notes(results)]

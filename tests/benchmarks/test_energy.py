@@ -113,11 +113,13 @@ def test_network_that_costs_nothing_gets_no_verdict():
 
 
 def test_every_shipped_model_is_valid_and_cited():
-    assert len(energy.available()) >= 3
+    assert len(energy.available()) >= 14
     for model in energy.load_all():
         assert len(model.citation) > 30
-        assert len(energy_rows(network(), [model])) == 1
-        assert any(v.name == model.nominal for v in model.variants)
+        assert len(energy_rows(network(), [model])) == (0 if model.thresholds else 1)
+        assert len(energy_rows(ANN, [model])) == (model.prices == "both" and not model.thresholds)
+        assert any(v.name == model.nominal for v in model.variants) == bool(model.variants)
+        assert model.variants or model.thresholds or model.none_published
 
 
 MINE = """
@@ -149,6 +151,13 @@ def test_a_users_own_model(tmp_path):
         (("nominal: only", "nominal: other"), "nominal 'other'"),
         (("name: mine", "name: yours"), "calls itself 'yours'"),
         (("name: mine", "name: [mine"), "not YAML"),
+        (("name: mine", "name: mine\nname: mine"), "duplicate"),
+        (("ac_pj: 2", "event_pj: 2"), "ac_pj is missing"),
+        (("mac_pj: 4", "update_pj: 4"), "has no mac_pj: give one, or say `prices: spiking`"),
+        (("variants: [{name: only, ac_pj: 2, mac_pj: 4}]", ""), "needs one of variants"),
+        (("nominal: only", "nominal: only\nchip: loihi1"), "needs one of variants"),
+        (("nominal: only\nvariants: [{name: only, ac_pj: 2, mac_pj: 4}]", "chip: loihi3"), "no such chip"),
+        (("ac_pj: 2, mac_pj: 4", "dense: true"), "skips no zero"),
     ],
 )
 def test_a_bad_model_file_is_refused(tmp_path, change, match):
@@ -161,7 +170,7 @@ def test_a_bad_model_file_is_refused(tmp_path, change, match):
 def test_unknown_names_and_paths():
     with pytest.raises(UsageError, match="Did you mean 'horowitz45-compute'"):
         energy.load("horowitz45-comput")
-    with pytest.raises(ArtefactError, match="cannot be read"):
+    with pytest.raises(ArtefactError, match="no such file"):
         energy.load("nowhere.yaml")
 
 

@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
         reproduce=[_command()],
         reading=NirReading(args.dt, registers_of(args), args.if_step),
         weight_bits=weight_bits_of(args),
+        energy_models=args.energy_model,
+        cross_technology=args.cross_technology,
     )
     outcome = run_benchmark(request, report_progress)
     write_reports(outcome, args)

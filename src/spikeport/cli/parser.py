@@ -138,8 +138,27 @@ def _bench(verbs: Verbs) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="skip and count unreadable samples")
     parser.add_argument("--samples", type=_count, metavar="N", help="the first N samples (default: all)")
     parser.add_argument("--floor", action="append", default=[], metavar="accuracy=X", help="fail below this")
+    _energy(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write results.json")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report page")
+
+
+def _energy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--energy-model",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE.yaml",
+        help="an energy model of your own, beside those that `spikeport list energy-models` names",
+    )
+    parser.add_argument(
+        "--cross-technology",
+        nargs="?",
+        const="horowitz45-compute",
+        metavar="MODEL",
+        help="also hold chips for spiking networks only against an ANN priced by MODEL (default: %(const)s), marked",
+    )
 
 
 def _report(verbs: Verbs) -> None:
