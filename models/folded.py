@@ -26,11 +26,16 @@ def fold(core: nn.Module, inputs_TBN: Sequence[Tensor]) -> Tensor:
     reset_state(core)
     graph = core.__dict__.get(_CACHED)
     if graph is None:
-        graph = fx.GraphModule(core, _Tracer().trace(core))
+        graph = one_step(core)
         # In __dict__, not as a submodule: the core's state_dict must not see its weights twice.
         core.__dict__[_CACHED] = graph
     spikes_TBN: Tensor = _Folded(graph).run(*inputs_TBN)
     return spikes_TBN
+
+
+def one_step(core: nn.Module) -> fx.GraphModule:
+    """Return the graph of one step of `core`, its neurons and torch's own layers kept whole."""
+    return fx.GraphModule(core, _Tracer().trace(core))
 
 
 class _Tracer(fx.Tracer):

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from spikeport.errors import SpikeportError, UnavailableError, UsageError
 from spikeport.files import new_file
+from spikeport.models.fake_quantised import FakeQuantised
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
 from spikeport.train.datasets.base import Dataset, Split
@@ -45,6 +46,7 @@ class Trainee(pl.LightningModule):
     def __init__(self, network: SpikingNetwork | Twin, recipe: Recipe, dataset: Dataset) -> None:
         super().__init__()
         self.network = network
+        self.quantised = _fake_quantised(network, recipe)
         self.recipe = recipe
         self.dataset = dataset
         self.history: list[dict[str, float]] = []
@@ -68,15 +70,15 @@ class Trainee(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seed what a layer may draw (dropout), by epoch."""
         torch.manual_seed(derived(self.recipe.seed, "layers", self.current_epoch))
+        if self.quantised is not None:
+            self.quantised.refit()
         self._losses = []
         self._started = time.monotonic()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the cross-entropy of one batch."""
         inputs, labels_B = batch
-        network = self.network
-        logits_BK = network.forward_folded(inputs) if isinstance(network, SpikingNetwork) else network(inputs)
-        loss = F.cross_entropy(logits_BK, labels_B)
+        loss = F.cross_entropy(self._logits(inputs, folded=True), labels_B)
         self._losses.append(loss.detach())
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(labels_B))
         return loss
@@ -84,9 +86,17 @@ class Trainee(pl.LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         """Keep loss and hits of one batch, in the step-by-step run that will be exported."""
         inputs, labels_B = batch
-        logits_BK = self.network(inputs)
+        logits_BK = self._logits(inputs, folded=False)
         hits = (logits_BK.argmax(1) == labels_B).float().mean()
         self._val.append((len(labels_B), float(F.cross_entropy(logits_BK, labels_B)), float(hits)))
+
+    def _logits(self, inputs: dict[str, Tensor], folded: bool) -> Tensor:
+        if self.quantised is not None:
+            return self.quantised(inputs, folded)
+        if folded and isinstance(self.network, SpikingNetwork):
+            return self.network.forward_folded(inputs)
+        logits_BK: Tensor = self.network(inputs)
+        return logits_BK
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
@@ -112,7 +122,8 @@ class Trainee(pl.LightningModule):
         )
         self.log("val_accuracy", accuracy, prog_bar=True, logger=False)
         if [accuracy, -loss] >= self.best["score"]:
-            weights = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+            state = (self.quantised or self.network).state_dict()
+            weights = {name: value.detach().cpu().clone() for name, value in state.items()}
             self.best = {"epoch": self.current_epoch, "score": [accuracy, -loss], "weights": weights}
         if self._stale():
             self.trainer.should_stop = True
@@ -146,6 +157,14 @@ class Trainee(pl.LightningModule):
         """Take it back."""
         self.history = checkpoint["spikeport"]["history"]
         self.best = checkpoint["spikeport"]["best"]
+
+
+def _fake_quantised(network: SpikingNetwork | Twin, recipe: Recipe) -> FakeQuantised | None:
+    part = recipe.quantisation
+    if part is None:
+        return None
+    assert isinstance(network, SpikingNetwork)
+    return FakeQuantised(network, part.weight_bits, part.layers)
 
 
 def rate_at(step: int, total: int, warmup: float) -> float:

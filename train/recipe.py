@@ -18,6 +18,7 @@ from spikeport.train.encodings import ENCODINGS, EncodingSpec
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
 Count = Annotated[int, Field(gt=0)]
+Bits = Annotated[int, Field(ge=1, le=8)]
 
 
 class _Part(BaseModel):
@@ -70,6 +71,18 @@ class TrainingPart(_Part):
     patience: Annotated[int, Field(ge=0)] = 0
 
 
+class QuantisationPart(_Part):
+    """Fake quantisation in training: the numbers that Loihi will hold, see `spikeport.models.fake_quantised`.
+
+    Attributes:
+        weight_bits: of all weights before neurons, sign included; the readout stays in float on the host.
+        layers: others, by the neuron's path in the core.
+    """
+
+    weight_bits: Bits = 8
+    layers: dict[str, Bits] = Field(default_factory=dict)
+
+
 class Recipe(_Part):
     """A training, wholly described.
 
@@ -82,6 +95,8 @@ class Recipe(_Part):
         timesteps: T.
         dt_s: length of one step in seconds.
         training: how to train.
+        quantisation: train with quantised numbers; `None`: in float.
+        start_from: the folder of a run of the same network, whose weights the training begins with.
         seed: decides initial weights, pairing, augmentation, noise of the training part and order.
     """
 
@@ -93,6 +108,8 @@ class Recipe(_Part):
     timesteps: Count = 16
     dt_s: Annotated[float, Field(gt=0)] = 1e-3
     training: TrainingPart = Field(default_factory=TrainingPart)
+    quantisation: QuantisationPart | None = None
+    start_from: str | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -127,6 +144,8 @@ def parse_recipe(data: Any) -> Recipe:
     model = MODELS.get(recipe.model.name)
     params = validated(model.params, recipe.model.params, "model.params")
     kind = DATASETS.get(recipe.data.name)
+    if recipe.kind == "ann" and recipe.quantisation is not None:
+        raise UsageError("key 'quantisation'", "it is Loihi's, which runs spiking networks", "Drop it, or kind=ann")
     shapes = kind.shapes(validated(kind.params, recipe.data.params, "data.params"))
     _check_inputs("data.noise", recipe.data.noise, shapes)
     _check_inputs("encodings", recipe.encodings, shapes)

@@ -45,7 +45,7 @@ def train_run(recipe: Recipe, out: Path, device: str = "auto", resume: bool = Fa
 
     Raises:
         UsageError: `out` exists and `resume` is off; or it belongs to another recipe.
-        ArtefactError: the checkpoint to resume from cannot be read.
+        ArtefactError: the checkpoint to resume from, or the run to start from, cannot be read or does not fit.
     """
     device = resolve_device(device)
     if resume and out.exists():
@@ -55,11 +55,14 @@ def train_run(recipe: Recipe, out: Path, device: str = "auto", resume: bool = Fa
     else:
         refuse_existing(out)
     dataset = open_dataset(recipe)
+    network = build_network(recipe)
+    if recipe.start_from is not None:
+        _load_weights(Path(recipe.start_from), network)
     if not out.exists():
         with new_folder(out) as aside:
             (aside / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
             (aside / "environment.json").write_text(json.dumps(_environment(recipe, device), indent=2) + "\n")
-    trainee = Trainee(build_network(recipe), recipe, dataset)
+    trainee = Trainee(network, recipe, dataset)
     fit(trainee, out, device)
     _save_weights(out, trainee.best["weights"])
     return load_run(out)
@@ -72,17 +75,22 @@ def load_run(path: Path) -> Run:
         ArtefactError: a file is missing, truncated or does not fit; the file and the fix are named.
     """
     recipe = _stored_recipe(path)
+    network = build_network(recipe)
+    _load_weights(path, network)
+    return Run(path, recipe, network.eval())
+
+
+def _load_weights(path: Path, network: SpikingNetwork | Twin) -> None:
+    """Give `network` the weights of the run in folder `path`."""
     file = path / "weights.safetensors"
     if not file.exists():
         raise ArtefactError(str(file), "it is missing: the training has not finished", "Resume it with --resume")
-    network = build_network(recipe)
     try:
         weights = load_file(file)
     except (SafetensorError, OSError) as error:
         raise ArtefactError(str(file), f"it is truncated or no safetensors file ({error})", "Train again") from None
     _check_fit(file, weights, network.state_dict())
     network.load_state_dict(weights)
-    return Run(path, recipe, network.eval())
 
 
 def _check_fit(file: Path, weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -24,12 +24,12 @@ from spikeport.deploy.backend import Inputs
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.ranges import Observed, Ranges, observe, unlimited
-from spikeport.deploy.loihi.scales import Scale, choose_scale, stored_step, unit_of
+from spikeport.deploy.loihi.scales import Scale, choose_scale, unit_of
 from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.deploy.stage import Hop, HopStage, Layer, lower_hops, refusals
 from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
-from spikeport.weight_grid import nearest
+from spikeport.weight_grid import nearest, stored_step
 
 IntArray = NDArray[np.int32]
 

@@ -21,7 +21,7 @@ from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.ranges import Ranges
 from spikeport.deploy.stage import Hop, Layer
-from spikeport.weight_grid import Values, best_units, levels
+from spikeport.weight_grid import Values, best_units, levels, stored_step
 
 MIN_WEIGHT_LEVELS = 8
 """A layer whose largest weight gets fewer levels than this is refused: it would be another network."""
@@ -42,12 +42,6 @@ class Scale:
     scale: float
     vth_mant: int
     exponents: Sequence[int]
-
-
-def stored_step(bits: int) -> int:
-    """Return the distance of two stored weights: the low bits are the sign's and those that are not used."""
-    # One bit holds no positive weight: both signs are stored in two.
-    return 1 << (limits.WEIGHT_BITS - max(bits, 2) + 1)
 
 
 def unit_of(exponent: int, bits: int, scale: float, input_scale: float) -> float:

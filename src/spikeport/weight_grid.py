@@ -33,6 +33,12 @@ def levels(bits: int) -> tuple[int, int]:
     return (-1, 1) if bits == 1 else (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
 
 
+def stored_step(bits: int) -> int:
+    """Return the distance of two stored weights: the low bits are the sign's and those that are not used."""
+    # One bit holds no positive weight: both signs are stored in two.
+    return 1 << (MOST_BITS - max(bits, 2) + 1)
+
+
 def nearest(weights: Array, unit: float, bits: int) -> Array:
     """Return the k of each weight: the nearest level, and 0 for a weight of 0."""
     if bits == 1:

@@ -13,11 +13,11 @@ from scipy.sparse import csr_array
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi.backend import backend
 from spikeport.deploy.loihi.quantise import QuantisedStage, quantise
-from spikeport.deploy.loihi.scales import stored_step, unit_of
+from spikeport.deploy.loihi.scales import unit_of
 from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.errors import UsageError
 from spikeport.export.graph import ChipGraph
-from spikeport.weight_grid import levels
+from spikeport.weight_grid import levels, stored_step
 
 NETS = [mlp, two_branches]
 

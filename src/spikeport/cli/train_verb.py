@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 
@@ -11,7 +12,8 @@ def run(args: argparse.Namespace) -> int:
     from spikeport.train.recipe import load_recipe
     from spikeport.train.run import train_run
 
-    recipe = load_recipe(args.recipe, args.set)
+    start = [] if args.start_from is None else [f"start_from={json.dumps(args.start_from)}"]
+    recipe = load_recipe(args.recipe, [*args.set, *start])
     out = args.out or Path("runs") / recipe.name
     trained = train_run(recipe, out, args.device, args.resume)
     print(f"run: {trained.path}")
