@@ -165,14 +165,20 @@ def verdicts(graph: ChipGraph, refused: Mapping[str, UnfaithfulError], integers:
         integers: parameters are quantised.
     """
     found = []
+    late = {} if refused or not integers else {layer.name: layer.latency for layer in _lower(graph).layers}
     for name in graph.order:
         kind = type(graph.nodes[name]).__name__
         if name in refused:
             found.append(Verdict(name, kind, "refused", f"{refused[name].reason}. {refused[name].fix}"))
         else:
-            why = _rewriting(graph.nodes[name], integers)
+            why = _rewriting(graph.nodes[name], integers) + (_waiting(late[name]) if name in late else "")
             found.append(Verdict(name, kind, "rewritten" if why else "native", why))
     return found
+
+
+def _waiting(latency: int) -> str:
+    steps = "1 step" if latency == 1 else f"{latency} steps"
+    return f"; {steps} late, one a hop, and held at 0 until then, its bias too: exact"
 
 
 def _rewriting(node: nir.NIRNode, integers: bool) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from deploy_nets import EXACT, inputs, mlp, readout
+from deploy_nets import EXACT, inputs, mlp, readout, two_branches
 
 from spikeport.deploy import backends
 from spikeport.deploy.lava import fixed_backend
@@ -45,6 +45,17 @@ def test_graded_inputs_are_scaled_as_for_lava() -> None:
 def test_it_explains_as_lava_fixed_does() -> None:
     net = mlp()
     assert backends.get("loihi").explain(net) == fixed_backend.explain(net)
+
+
+def test_it_says_how_late_every_layer_is() -> None:
+    net = two_branches()
+    reasons = {verdict.node: verdict.reason for verdict in backend.explain(net)}
+    program = backend.lower(net)
+    late = program.run(inputs(net)).latency_steps
+    assert late["y"] == 3
+    for name in ("x_1", "deep", "shallow", "y"):
+        steps = "1 step" if late[name] == 1 else f"{late[name]} steps"
+        assert f"; {steps} late, one a hop, and held at 0 until then, its bias too" in reasons[name]
 
 
 def test_a_synaptic_state_that_wraps_is_refused() -> None:
