@@ -1,0 +1,106 @@
+"""`SpikeCounter`: hooks and a dispatch mode that count while a model runs."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import nn
+
+from spikeport.benchmarks.counting.torch_counter.functional import Functional
+from spikeport.benchmarks.counting.torch_counter.hooks import Hooks
+from spikeport.benchmarks.counting.torch_counter.ledger import Ledger, Options
+from spikeport.benchmarks.counting.torch_counter.reading import read
+from spikeport.benchmarks.counting.torch_counter.result import ModelCounts
+from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.models.state import reset_state
+
+
+class SpikeCounter:
+    """Counts what `model` does inside the `with` block.
+
+    The model's results are not changed. CUDA is counted on the device and read once; PyTorch's fused transformer
+    layers are taken apart while counting. Refused: training mode (dropout changes the counts), scripted, compiled
+    and data-parallel models (their inside cannot be seen).
+
+    Args:
+        model: in evaluation mode.
+        nonzero_weights_only: leave out synapses whose weight is exactly 0.
+        by_step: keep totals by call since the batch's start; as much memory as the batch has steps.
+        by_sample: keep totals by sample; each layer's input must have the batch as its first axis.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        nonzero_weights_only: bool = False,
+        by_step: bool = False,
+        by_sample: bool = False,
+    ) -> None:
+        _refuse(model)
+        self.model = model
+        self.samples = 0
+        self._ledger = Ledger(model, Options(nonzero_weights_only, by_step, by_sample))
+        self._hooks = Hooks(model, self._ledger)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self._hooks)
+            stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+            torch.backends.mha.set_fastpath_enabled(False)
+            stack.enter_context(Functional(self._ledger, self._hooks.where))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def start(self, samples: int) -> None:
+        """Begin a batch of `samples` samples: every neuron below the model starts from its initial state.
+
+        `snntorch.utils.reset` misses nested neurons; this resets each, and a shared one once.
+
+        Raises:
+            UsageError: `samples` is not positive.
+            UnfaithfulError: a neuron cannot be reset.
+        """
+        if samples < 1:
+            raise UsageError(f"samples {samples}", "a batch has at least one", "Give the number of samples")
+        with torch._C._DisableTorchDispatch():
+            try:
+                reset_state(self.model)
+            except TypeError as error:
+                raise UnfaithfulError("the model", str(error), "Use a neuron with reset_mem") from None
+        self.samples += samples
+        self._ledger.start(samples)
+        self._hooks.started = True
+
+    def counts(self) -> ModelCounts:
+        """Return the totals so far; the one place that waits for the device.
+
+        Raises:
+            UsageError: no batch was started, so that nothing is known per sample.
+        """
+        if not self.samples:
+            raise UsageError("SpikeCounter", "no batch was started", "Call start(len(x)) before each batch")
+        with torch._C._DisableTorchDispatch():
+            return read(self.model, self._ledger, self._hooks, self.samples)
+
+
+def _refuse(model: nn.Module) -> None:
+    """Refuse models whose inside cannot be seen, or whose counts would be another network's."""
+    for path, module in model.named_modules():
+        name = f"module '{path or type(module).__name__}'"
+        if module.training:
+            raise UnfaithfulError(name, "in training mode dropout changes the counts", "Call eval()")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise UnfaithfulError(name, "it is scripted, and its inside cannot be seen", "Count the Python module")
+        if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
+            raise UnfaithfulError(name, "it is compiled, and its inside cannot be seen", "Count it uncompiled")
+        if isinstance(module, nn.DataParallel):
+            raise UnfaithfulError(name, "it runs in several threads", "Count its .module")

@@ -1,0 +1,43 @@
+"""Fan-out maps in torch: how many outputs each input element of a convolution reaches, for any number of dimensions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The arguments of `aten.convolution` after the bias."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    transposed: bool
+    output_padding: tuple[int, ...]
+    groups: int
+
+
+def present(weight: Tensor, nonzero_only: bool) -> Tensor:
+    """Return 1 where a synapse is counted, in float64 on the CPU."""
+    weight = weight.detach().cpu()
+    return (weight != 0).double() if nonzero_only else torch.ones(weight.shape, dtype=torch.float64)
+
+
+def conv_fan_out(present_: Tensor, shape: tuple[int, ...], geometry: Geometry) -> Tensor:
+    """Return the map of a convolution over inputs of `shape` (channels first, without batch).
+
+    It is the gradient of the sum of all outputs where every counted weight is 1: exact in float64, since all
+    intermediate values are integers.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        x = torch.ones((1, *shape), dtype=torch.float64, requires_grad=True)
+        g = geometry
+        # an inference tensor cannot be differentiated through, its copy can
+        y = torch.convolution(
+            x, present_.clone(), None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups
+        )
+        (fan,) = torch.autograd.grad(y.sum(), x)
+    return fan[0].round().to(torch.int64)

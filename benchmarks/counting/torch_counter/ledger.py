@@ -1,0 +1,120 @@
+"""All tallies of one model, by name; knows which tensors are weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from spikeport.benchmarks.counting.torch_counter.neurons import STATE
+from spikeport.benchmarks.counting.torch_counter.products import ProductTally
+from spikeport.benchmarks.counting.torch_counter.tally import Tally
+from spikeport.errors import UnfaithfulError
+
+_Key = tuple[str, tuple[int, ...], torch.device]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to keep beside the totals; see `SpikeCounter`."""
+
+    nonzero_weights_only: bool
+    by_step: bool
+    by_sample: bool
+
+
+class Constants:
+    """Knows the tensors that do not depend on the input: parameters, buffers, their views, and what is made of them.
+
+    A buffer that something is written into in place is none any more; neuron state never is one.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        state = {id(t) for m in model.modules() if type(m) in STATE for t in m.buffers(recurse=False)}
+        named = [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if id(b) not in state)]
+        self._names = {_pointer(t): name for name, t in reversed(named) if t.numel()}
+        self._derived: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+    def __contains__(self, tensor: Tensor) -> bool:
+        return _pointer(tensor) in self._names or tensor in self._derived
+
+    def name(self, tensor: Tensor) -> str | None:
+        """Return the name of the parameter that `tensor` views, without `.weight`."""
+        found = self._names.get(_pointer(tensor))
+        return None if found is None else found.removesuffix(".weight")
+
+    def derive(self, tensor: Tensor) -> None:
+        """Say that `tensor` was made of constants alone."""
+        self._derived[tensor] = True
+
+    def forget(self, tensor: Tensor) -> None:
+        """Say that something else was written into `tensor`."""
+        self._names.pop(_pointer(tensor), None)
+        self._derived.pop(tensor, None)  # type: ignore[no-untyped-call]
+
+
+def _pointer(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+class Ledger:
+    """Tallies by name and input shape, and what is not counted."""
+
+    def __init__(self, model: nn.Module, options: Options) -> None:
+        self.options = options
+        self.constants = Constants(model)
+        self.weighted: dict[_Key, Tally] = {}
+        self.products: dict[str, ProductTally] = {}
+        self.not_counted: dict[str, str] = {}
+        self.batch = 0
+
+    def start(self, samples: int) -> None:
+        """Begin a batch."""
+        self.batch = samples
+        for tally in self.weighted.values():
+            tally.start(samples)
+
+    def events(
+        self, name: str, z: Tensor, shape: tuple[int, ...], fan: Callable[[], Tensor], weights: tuple[Tensor, ...]
+    ) -> None:
+        """Count `z` of [..., *shape] as the input of a weighted layer.
+
+        Args:
+            name: the layer's.
+            z: what reaches it.
+            shape: of one row.
+            fan: makes the fan-out map of that shape.
+            weights: its weights.
+        """
+        if z.is_complex():
+            raise UnfaithfulError(f"layer '{name}'", "its input is complex", "Count networks with real inputs")
+        tally = self.weighted.get((name, shape, z.device))
+        if tally is None:
+            tally = self._open((name, shape, z.device), fan, weights)
+        try:
+            tally.add(z)
+        except ValueError as error:
+            raise UnfaithfulError(f"layer '{name}'", str(error), "Count it without by_sample") from None
+
+    def _open(self, key: _Key, fan: Callable[[], Tensor], weights: tuple[Tensor, ...]) -> Tally:
+        sizes = (sum(w.numel() for w in weights), sum(int((w == 0).sum()) for w in weights))
+        tally = Tally(key[1], fan, sizes, key[2], self.options.by_step, self.options.by_sample)
+        # A layer that first runs now has done nothing for the batches before.
+        tally.start(self.batch)
+        return self.weighted.setdefault(key, tally)
+
+    def product(self, name: str, device: torch.device) -> ProductTally:
+        """Return the tally of the products of two activations at `name`."""
+        if self.options.by_step or self.options.by_sample:
+            reason = "a product of two activations has totals only"
+            raise UnfaithfulError(f"'{name}'", reason, "Count it without by_step and by_sample")
+        if name not in self.products:
+            self.products[name] = ProductTally(device)
+        return self.products[name]
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """List work that no figure has."""
+        self.not_counted.setdefault(name, reason)

@@ -1,0 +1,89 @@
+"""Reads the tallies, once, at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
+from spikeport.benchmarks.counting.torch_counter.neurons import STATE
+from spikeport.benchmarks.counting.torch_counter.result import LayerCounts, ModelCounts, NeuronCounts
+from spikeport.benchmarks.counting.torch_counter.tally import Tally
+
+if TYPE_CHECKING:
+    from spikeport.benchmarks.counting.torch_counter.hooks import Hooks
+
+
+def read(model: nn.Module, ledger: Ledger, hooks: Hooks, samples: int) -> ModelCounts:
+    """Return everything that `ledger` and `hooks` hold."""
+    layers = _weighted(ledger)
+    for name, tally in ledger.products.items():
+        ac, mac = tally.read()
+        layers[name] = LayerCounts(tally.rows, None, ac, mac, tally.dense, 0, 0)
+    ran = {n: t for n, t in hooks.neurons.items() if t.updates}
+    neurons = {
+        name: NeuronCounts(t.neurons, t.updates, t.read(), t.emitted, t.state, t.touched, t.touched)
+        for name, t in ran.items()
+    }
+    return ModelCounts(
+        samples=samples,
+        layers=layers,
+        neurons=neurons,
+        parameters=sum(p.numel() for p in model.parameters()),
+        parameter_bytes=_bytes(model.parameters()),
+        buffer_bytes=_bytes(_constant_buffers(model)),
+        state_bytes=sum(t.state_bytes for t in ran.values()),
+        not_counted=_not_counted(ledger, hooks, layers),
+    )
+
+
+def _not_counted(ledger: Ledger, hooks: Hooks, counted: dict[str, LayerCounts]) -> dict[str, str]:
+    idle = [path for path in hooks.layers if not any(n == path or n.startswith(f"{path}.") for n in counted)]
+    return dict.fromkeys(idle, "it never ran") | {n: why for n, why in ledger.not_counted.items() if n not in idle}
+
+
+def _weighted(ledger: Ledger) -> dict[str, LayerCounts]:
+    by_name: dict[str, list[Tally]] = {}
+    for (name, _, _), tally in ledger.weighted.items():
+        by_name.setdefault(name, []).append(tally)
+    return {name: _layer(tallies) for name, tallies in by_name.items()}
+
+
+def _layer(tallies: list[Tally]) -> LayerCounts:
+    """Return one layer's counts over all shapes that it ran on."""
+    totals = [tally.totals() for tally in tallies]
+    return LayerCounts(
+        rows=sum(t.rows for t in tallies),
+        events=sum(events for events, _, _ in totals),
+        ac=sum(ac for _, ac, _ in totals),
+        mac=sum(mac for _, _, mac in totals),
+        dense=sum(int(t.fan_N.sum()) * t.rows for t in tallies),
+        weights=max(t.weights for t in tallies),
+        zero_weights=max(t.zero_weights for t in tallies),
+        by_step=_added([t.steps for t in tallies]),
+        by_sample=_added([None if t.samples is None else list(torch.cat(t.samples)) for t in tallies]),
+    )
+
+
+def _added(parts: list[list[Tensor] | None]) -> tuple[tuple[int, int], ...] | None:
+    """Return the (AC, MAC) pairs of all parts, added place by place."""
+    known = [torch.stack(part).cpu().to(torch.int64) for part in parts if part]
+    if not known:
+        return None
+    sums = torch.zeros((max(len(part) for part in known), 2), dtype=torch.int64)
+    for part in known:
+        sums[: len(part)] += part
+    return tuple((int(ac), int(mac)) for ac, mac in sums)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def _constant_buffers(model: nn.Module) -> list[Tensor]:
+    """Return the buffers that are not neuron state."""
+    state = {id(getattr(m, name)) for m in model.modules() for name in STATE.get(type(m), ())}
+    return [b for b in model.buffers() if id(b) not in state]

@@ -1,0 +1,137 @@
+"""How each ATen product is counted. A rule gets the ledger, the operation's name, its result and its arguments.
+
+Shape suffixes: B batch of matrices, N rows, K the axis summed over, M columns, Q queries, S keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeport.benchmarks.counting.torch_counter.fan import Geometry, conv_fan_out, present
+from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
+from spikeport.benchmarks.counting.torch_counter.products import attention, coincidences
+
+
+def _matrices(ledger: Ledger, name: str, a_BNK: Tensor, b_BKM: Tensor) -> None:
+    """Count `a @ b` of [B, N, K] and [B, K, M]."""
+    if b_BKM in ledger.constants:
+        _weighted(ledger, ledger.constants.name(b_BKM) or name, a_BNK, b_BKM)
+    elif a_BNK in ledger.constants:
+        _weighted(ledger, ledger.constants.name(a_BNK) or name, b_BKM.mT, a_BNK.mT)
+    else:
+        nonzero, graded = coincidences(a_BNK, b_BKM)
+        rows = a_BNK.shape[0] * a_BNK.shape[1]
+        ledger.product(name, a_BNK.device).add(nonzero, graded, rows, a_BNK.numel() * b_BKM.shape[2])
+
+
+def _weighted(ledger: Ledger, name: str, x_BNK: Tensor, weight_BKM: Tensor) -> None:
+    nonzero_only = ledger.options.nonzero_weights_only
+    rows_NBK = x_BNK.transpose(0, 1)
+    if len(x_BNK) == 1:
+        rows_NBK = x_BNK[0]
+
+    def fan() -> Tensor:
+        return present(weight_BKM, nonzero_only).sum(-1).to(torch.int64)
+
+    shape = (x_BNK.shape[0], x_BNK.shape[2])
+    ledger.events(name, rows_NBK, shape, fan, (weight_BKM,))
+
+
+def mm(ledger: Ledger, name: str, out: Tensor, a: Tensor, b: Tensor, **_: Any) -> None:
+    """`a @ b`."""
+    _matrices(ledger, name, a.unsqueeze(0), b.unsqueeze(0))
+
+
+def addmm(ledger: Ledger, name: str, out: Tensor, c: Tensor, a: Tensor, b: Tensor, **_: Any) -> None:
+    """`c + a @ b`."""
+    mm(ledger, name, out, a, b)
+
+
+def bmm(ledger: Ledger, name: str, out: Tensor, a: Tensor, b: Tensor, **_: Any) -> None:
+    """A batch of products."""
+    _matrices(ledger, name, a, b)
+
+
+def baddbmm(ledger: Ledger, name: str, out: Tensor, c: Tensor, a: Tensor, b: Tensor, **_: Any) -> None:
+    """`c + a @ b` of batches."""
+    _matrices(ledger, name, a, b)
+
+
+def mv(ledger: Ledger, name: str, out: Tensor, a: Tensor, v: Tensor, **_: Any) -> None:
+    """A matrix and a vector."""
+    mm(ledger, name, out, a, v.unsqueeze(1))
+
+
+def addmv(ledger: Ledger, name: str, out: Tensor, c: Tensor, a: Tensor, v: Tensor, **_: Any) -> None:
+    """`c + a @ v`."""
+    mv(ledger, name, out, a, v)
+
+
+def dot(ledger: Ledger, name: str, out: Tensor, a: Tensor, b: Tensor) -> None:
+    """Two vectors."""
+    mm(ledger, name, out, a.unsqueeze(0), b.unsqueeze(1))
+
+
+def convolution(
+    ledger: Ledger, name: str, out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any
+) -> None:
+    """A convolution of any number of dimensions."""
+    if weight not in ledger.constants:
+        ledger.leave_out(name, "a convolution whose kernel depends on the input has no rule")
+        return
+    stride, padding, dilation, transposed, output_padding, groups = geometry
+    g = Geometry(tuple(stride), tuple(padding), tuple(dilation), transposed, tuple(output_padding), groups)
+    nonzero_only = ledger.options.nonzero_weights_only
+    shape = tuple(x.shape[1:])
+    ledger.events(
+        ledger.constants.name(weight) or name,
+        x,
+        shape,
+        lambda: conv_fan_out(present(weight, nonzero_only), shape, g),
+        (weight,),
+    )
+
+
+def fused_attention(
+    ledger: Ledger,
+    name: str,
+    out: Any,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    attn_mask: Tensor | None = None,
+    **_: Any,
+) -> None:
+    """Scaled dot-product attention in one operation; masked pairs cost nothing."""
+    if q.shape[:-2] != k.shape[:-2]:
+        ledger.leave_out(name, "attention with fewer key heads than query heads has no rule")
+        return
+    keep = torch.ones((q.shape[-2], k.shape[-2]), dtype=torch.bool, device=q.device)
+    if is_causal:
+        keep = keep.tril()
+    if attn_mask is not None:
+        keep = keep & (attn_mask if attn_mask.dtype is torch.bool else ~attn_mask.isneginf())
+    keep = keep.expand(*q.shape[:-2], *keep.shape[-2:])
+    nonzero, graded = attention(q, k, v, keep)
+    dense = q.shape[:-1].numel() * k.shape[-2] * (q.shape[-1] + v.shape[-1])
+    ledger.product(name, q.device).add(nonzero, graded, q.shape[:-1].numel(), dense)
+
+
+RULES: dict[str, Callable[..., None]] = {
+    "mm": mm,
+    "addmm": addmm,
+    "bmm": bmm,
+    "baddbmm": baddbmm,
+    "mv": mv,
+    "addmv": addmv,
+    "dot": dot,
+    "convolution": convolution,
+    "_scaled_dot_product_flash_attention_for_cpu": fused_attention,
+}

@@ -1,0 +1,148 @@
+"""Counts of running torch models against an independent event walk, and by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch_nets import Stepped, brute, by_layer, count, facts_net, leaky, spikes
+
+from spikeport.benchmarks.counting.torch_counter import SpikeCounter
+from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.models.state import reset_state
+
+CASES = {
+    "A spikes": (nn.MaxPool2d, lambda s: spikes(*s)),
+    "B average pool": (nn.AvgPool2d, lambda s: spikes(*s)),
+    "C analog": (nn.MaxPool2d, lambda s: torch.randn(s)),
+    "D counts": (nn.MaxPool2d, lambda s: torch.poisson(torch.full(s, 0.1))),
+    "E signed": (nn.MaxPool2d, lambda s: spikes(*s) * torch.randint(0, 2, s).mul(2).sub(1)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_facts_cases_match_the_event_walk(case):
+    torch.manual_seed(1)
+    pool, draw = CASES[case]
+    model, x = facts_net(pool), draw((2, 3, 2, 16, 16))
+    counts = count(model, x)
+    assert by_layer(counts) == brute(model, x)
+    assert counts.synops_ac > 1000
+    assert counts.dense_macs == 2 * 3 * 112_064, "the facts file's figure per step"
+    assert counts.neuron_updates == 2 * 3 * 2_570
+    if case.startswith("B"):
+        assert counts.layers["layers.3"].mac > 0, "a pooled value is graded"
+
+
+def test_case_f_pruned_by_choice():
+    torch.manual_seed(2)
+    model, x = facts_net(), spikes(2, 3, 2, 16, 16)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.endswith("weight"):
+                p[torch.rand_like(p) < 0.5] = 0
+    everything, present = count(model, x), count(model, x, nonzero_weights_only=True)
+    assert by_layer(everything) == brute(model, x)
+    assert by_layer(present) == brute(model, x, nonzero_only=True)
+    assert 0 < present.synops_ac < 0.6 * everything.synops_ac
+    assert everything.weight_sparsity == pytest.approx(0.5, abs=0.02)
+
+
+def test_totals_do_not_depend_on_batch_or_order():
+    """Also for neurons inside a nested Sequential, which `snntorch.utils.reset` leaves as they are."""
+    torch.manual_seed(3)
+    model, x = facts_net(nn.AvgPool2d), spikes(32, 4, 2, 16, 16)
+    whole = count(model, x)
+    for size in (1, 4):
+        assert count(model, *x.split(size)) == whole
+    assert count(model, x[torch.randperm(32)]) == whole
+    assert count(model, x, x).synops_ac == 2 * whole.synops_ac
+
+
+def test_by_step_and_by_sample_sum_to_the_totals():
+    torch.manual_seed(4)
+    model, x = facts_net(nn.AvgPool2d), spikes(6, 5, 2, 16, 16)
+    counts = count(model, x[:4], x[4:], by_step=True, by_sample=True)
+    assert by_layer(counts) == by_layer(count(model, x))
+    for layer in counts.layers.values():
+        assert len(layer.by_step) == 5
+        assert len(layer.by_sample) == 6
+        for parts in (layer.by_step, layer.by_sample):
+            assert tuple(map(sum, zip(*parts, strict=True))) == (layer.ac, layer.mac)
+    one = count(model, x[5:])
+    assert [c.by_sample[5] for c in counts.layers.values()] == [(c.ac, c.mac) for c in one.layers.values()]
+
+
+def test_counting_changes_no_result_and_leaves_no_hook():
+    torch.manual_seed(5)
+    model, x = facts_net(), spikes(2, 4, 2, 16, 16)
+    with torch.no_grad():
+        reset_state(model)
+        plain = model(x)
+        with SpikeCounter(model) as counter:
+            counter.start(2)
+            assert torch.equal(model(x), plain)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    before = counter.counts()
+    model(x)
+    assert counter.counts() == before
+
+
+def test_spikes_state_traffic_and_footprint_by_hand():
+    torch.manual_seed(6)
+    model = Stepped(nn.Linear(8, 5), leaky(), nn.Linear(5, 3), leaky()).eval()
+    x = spikes(4, 7, 8, p=0.5)
+    counts = count(model, x)
+    reset_state(model)
+    fired = model(x)
+    last = counts.neurons["layers.3"]
+    assert last.spikes == int(fired.sum())
+    assert (last.neurons, last.updates, last.state) == (3, 4 * 7 * 3, 3)
+    assert counts.membrane_traffic == 2 * counts.neuron_updates == 2 * 4 * 7 * 8
+    assert counts.parameters == 8 * 5 + 5 + 5 * 3 + 3
+    assert counts.state_bytes == 8 * 4, "one sample's, whatever the batch"
+    assert count(model, x, x[:1]).footprint_bytes == counts.footprint_bytes
+    assert counts.activation_sparsity == 1 - counts.spikes / (4 * 7 * 8)
+    assert "layers.0.bias" in counts.not_counted
+
+
+def test_half_precision_is_exact():
+    """More events than a half or single float can hold one by one."""
+    model = nn.Linear(8, 4, bias=False).eval().to(torch.bfloat16)
+    x = torch.ones(5000, 8, dtype=torch.bfloat16)
+    assert count(model, *[x] * 3).synops_ac == 3 * 5000 * 32
+    tally_rows = 2**24 + 3
+    wide = nn.Linear(1, 1, bias=False).eval()
+    assert count(wide, torch.ones(tally_rows, 1), torch.ones(5, 1)).synops_ac == tally_rows + 5
+
+
+def test_a_spike_tensor_changed_in_place_is_counted_as_it_is():
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lif, self.fc = leaky(threshold=0.0), nn.Linear(6, 2)
+
+        def forward(self, x):
+            s = self.lif(x)
+            s[:, :3] *= 0.5
+            return self.fc(s)
+
+    counts = count(Masked().eval(), torch.ones(4, 6))
+    assert (counts.layers["fc"].ac, counts.layers["fc"].mac) == (4 * 3 * 2, 4 * 3 * 2)
+    assert counts.spikes == 24
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_training_scripted_and_unstarted_models_are_refused():
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(UnfaithfulError, match="training mode"):
+        SpikeCounter(model)
+    model.eval()
+    with pytest.raises(UnfaithfulError, match="compiled"):
+        SpikeCounter(torch.compile(model))
+    with pytest.raises(UsageError, match="no batch was started"), SpikeCounter(model):
+        model(torch.ones(1, 2))
+    with pytest.raises(UsageError, match="no batch was started"):
+        SpikeCounter(model).counts()
+    assert F.relu(torch.ones(1)) == 1, "the dispatch mode is gone"
