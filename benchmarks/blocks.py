@@ -245,7 +245,20 @@ class EnergyEstimate(Block):
 
 
 class Measured(Block):
-    """Joules read from a counter; never in a column with estimates."""
+    """Joules per sample, read from a counter; never in a column with estimates.
+
+    Attributes:
+        joules_total: all that the device took while it worked.
+        joules_dynamic: less what it takes idle, loaded and ready; may fall below 0 by chance.
+        device: whose energy.
+        method: how it was read.
+        batch: samples computed at once.
+        repeats: pairs of an idle and a working window.
+        standard_error: of `joules_dynamic`, over the repeats.
+        idle_watts: mean power of the idle windows.
+        note: what these joules say nothing about; shown wherever they are.
+        conditions: of the device before and after: temperature, clocks.
+    """
 
     joules_total: Amount
     joules_dynamic: float
@@ -254,6 +267,9 @@ class Measured(Block):
     batch: Annotated[int, Field(ge=1)]
     repeats: Annotated[int, Field(ge=1)]
     standard_error: Amount
+    idle_watts: Amount | None = None
+    note: str = ""
+    conditions: dict[str, str] = Field(default_factory=dict)
 
 
 class Timing(Block):
@@ -337,10 +353,27 @@ class Raster(Block):
     events: tuple[tuple[Count, Count], ...]
 
 
+class Trace(Block):
+    """Membranes of a few neurons of one node for the example, before each reset, one value a step.
+
+    Attributes:
+        node: where.
+        neurons: flat indices.
+        values: by neuron, by step.
+        thresholds: by neuron.
+    """
+
+    node: str
+    neurons: tuple[Count, ...] = Field(min_length=1)
+    values: tuple[tuple[float, ...], ...]
+    thresholds: tuple[float, ...]
+
+
 class Example(Block):
-    """One sample, shown: its inputs and the spikes they cause."""
+    """One sample, shown: its inputs, the spikes they cause, and membranes of a few neurons in the reference."""
 
     label: str
     predicted: dict[str, str]
     inputs: tuple[Heatmap, ...]
     rasters: tuple[Raster, ...]
+    traces: tuple[Trace, ...] = ()

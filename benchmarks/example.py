@@ -14,6 +14,12 @@ from spikeport.benchmarks import blocks
 from spikeport.benchmarks.rows import Scored
 from spikeport.benchmarks.samples import Samples
 from spikeport.benchmarks.subject import Subject
+from spikeport.export.graph import ChipGraph
+from spikeport.export.interpreter import Interpreter
+from spikeport.export.neurons import Array, Neuron, Spikes
+
+TRACED = 3
+"""Neurons of each node whose membranes are shown."""
 
 
 def example(subject: Subject, samples: Samples, scored: Sequence[Scored]) -> blocks.Example | None:
@@ -26,6 +32,7 @@ def example(subject: Subject, samples: Samples, scored: Sequence[Scored]) -> blo
         predicted={s.row.name: str(s.answers_N[0]) for s in scored if s.answers_N is not None},
         inputs=_pictures(samples),
         rasters=tuple(_rasters(subject, ran[0])),
+        traces=tuple(trace for stage in subject.staged.chips for trace in _traces(stage.graph, ran[0], stage.name)),
     )
 
 
@@ -70,4 +77,37 @@ def _raster(name: str, spikes: NDArray[np.generic]) -> blocks.Raster:
         neurons=flat_TN.shape[1],
         timesteps=len(flat_TN),
         events=tuple((int(t), int(n)) for t, n in events),
+    )
+
+
+def _traces(graph: ChipGraph, scored: Scored, stage: str) -> list[blocks.Trace]:
+    """The reference's membranes of the neurons that fire most, on the inputs that the shown row ran on."""
+    assert scored.run is not None
+    membranes: dict[str, list[Array]] = {name: [] for name in graph.spiking}
+    fired: dict[str, list[Spikes]] = {name: [] for name in graph.spiking}
+
+    def note(name: str, v_BN: Array, spikes_BN: Spikes) -> Spikes:
+        membranes[name].append(v_BN[0].ravel().copy())
+        fired[name].append(spikes_BN[0].ravel().copy())
+        return spikes_BN
+
+    interpreter = Interpreter(graph, note)
+    interpreter.reset(1)
+    inputs = {name: x[:, :1].astype(np.float64) for name, x in scored.run.chip_inputs[stage].items()}
+    for step in range(len(next(iter(inputs.values())))):
+        interpreter.step({name: x[step] for name, x in inputs.items()})
+    return [
+        _trace(name, np.stack(membranes[name]), np.stack(fired[name]), interpreter.neurons[name])
+        for name in graph.spiking
+    ]
+
+
+def _trace(name: str, v_TN: Array, fired_TN: NDArray[np.bool_], cell: Neuron) -> blocks.Trace:
+    most = np.argsort(-fired_TN.sum(axis=0), kind="stable")[:TRACED]
+    threshold_N = np.broadcast_to(cell.v_threshold, cell.shape).ravel()
+    return blocks.Trace(
+        node=name,
+        neurons=tuple(int(n) for n in most),
+        values=tuple(tuple(round(float(v), 6) for v in v_TN[:, n]) for n in most),
+        thresholds=tuple(float(threshold_N[n]) for n in most),
     )

@@ -35,6 +35,7 @@ from spikeport.errors import SpikeportError, UnavailableError, UnfaithfulError, 
 from spikeport.export.audit import Agreement
 from spikeport.export.drafts import draft
 from spikeport.export.verify import describe
+from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
 from spikeport.train.run import Run
 
@@ -74,9 +75,7 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
         raise UsageError(str(twin.path), "it is a spiking network's run", "Train the twin with --set kind=ann")
     if subject.recipe is None or twin.recipe.data != subject.recipe.data:
         raise UsageError(str(twin.path), "it was trained on other data or noise", "Train both by the same recipe")
-    if samples.raw is None:
-        raise UsageError("--data", "the file holds encoded inputs, and the ANN takes raw ones", "Drop --ann")
-    inputs = {name: torch.from_numpy(samples.raw.inputs[name]) for name in network.input_names}
+    inputs = network_inputs(network, samples)
     answers: list[torch.Tensor] = []
     start = time.perf_counter()
     counts = count_ann(network, lambda: answers.append(network(inputs)), len(samples.labels_N))
@@ -99,11 +98,20 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
     return Scored(row, predicted_N, counts)
 
 
+def network_inputs(network: SpikingNetwork | Twin, samples: Samples) -> dict[str, torch.Tensor]:
+    """Return what `network` takes of `samples`: encoded for a spiking network, as they are for a twin."""
+    if isinstance(network, SpikingNetwork):
+        return {name: torch.as_tensor(samples.encoded[name], dtype=torch.float32) for name in network.input_names}
+    if samples.raw is None:
+        raise UsageError("--data", "the file holds encoded inputs, and the ANN takes raw ones", "Drop --ann")
+    return {name: torch.from_numpy(samples.raw.inputs[name]) for name in network.input_names}
+
+
 def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -> Scored:
     """Score the snnTorch network itself, and audit every chip stage of its export against it."""
     network = subject.network
     assert network is not None
-    inputs = {name: torch.as_tensor(samples.encoded[name], dtype=torch.float32) for name in network.input_names}
+    inputs = network_inputs(network, samples)
     start = time.perf_counter()
     with torch.no_grad():
         answer = network(inputs)

@@ -16,14 +16,18 @@ from spikeport.benchmarks.energy import load, with_own
 from spikeport.benchmarks.energy.model import EnergyModel
 from spikeport.benchmarks.energy.verdict import compare
 from spikeport.benchmarks.example import example
+from spikeport.benchmarks.measured.meter import Meter
+from spikeport.benchmarks.measured.windows import Plan
 from spikeport.benchmarks.results import Results
-from spikeport.benchmarks.rows import Scored, ann_row, backend_row, snn_row
+from spikeport.benchmarks.rows import Scored, ann_row, backend_row, network_inputs, snn_row
 from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
 from spikeport.benchmarks.statistics import paired_difference
 from spikeport.benchmarks.subject import NirReading, Subject, open_subject
 from spikeport.deploy import backends
 from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.deploy.quantised import with_weight_bits
+from spikeport.models.network import SpikingNetwork
+from spikeport.models.twin import Twin
 from spikeport.provenance import git_hash, machine, versions
 from spikeport.train.run import load_run
 
@@ -45,6 +49,7 @@ class Request:
         weight_bits: of backends that quantise; by default their own.
         energy_models: the user's own, by path, beside those that come with spikeport.
         cross_technology: the model that prices the ANN where a chip's prices spiking networks only.
+        measure: read joules of the ANN and the snnTorch network by this plan; `None` reads none.
     """
 
     networks: Sequence[Path]
@@ -57,6 +62,7 @@ class Request:
     weight_bits: WeightBits | None = None
     energy_models: Sequence[Path] = ()
     cross_technology: str | None = None
+    measure: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
     shown: blocks.Example | None = None
     titles: list[str] = []
     models = with_own(request.energy_models)
+    meter = None if request.measure is None else Meter.open("cpu", request.measure)
     across = None if request.cross_technology is None else load(request.cross_technology)
     with tempfile.TemporaryDirectory(prefix="spikeport-") as scratch:
         for path in request.networks:
@@ -83,7 +90,7 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
             subject = open_subject(path, Path(scratch), request.bundle, request.reading)
             titles.append(subject.name)
             samples = load_samples(request.data, subject.recipe, subject.shapes, subject.timesteps, subject.classes)
-            rows = _score(request, subject, samples, models, progress)
+            rows = _metered(meter, request, subject, samples, _score(request, subject, samples, models, progress))
             comparisons += _energy(rows, models, across)
             differences += _differences(rows, samples)
             shown = shown or example(subject, samples, rows)
@@ -121,6 +128,25 @@ def _score(
             backend_row(name, with_weight_bits(backends.get(name), request.weight_bits), subject, samples, models)
         )
     return _with_changed_answers(rows)
+
+
+def _metered(
+    meter: Meter | None, request: Request, subject: Subject, samples: Samples, rows: list[Scored]
+) -> list[Scored]:
+    """Read joules last, when nothing else runs."""
+    if meter is None:
+        return rows
+    networks: dict[str, SpikingNetwork | Twin | None] = {"snn": subject.network}
+    if request.ann is not None:
+        networks["ann"] = load_run(request.ann).network
+    found = []
+    for scored in rows:
+        network = networks.get(scored.row.kind)
+        row = meter.not_metered(scored.row)
+        if network is not None:
+            row = meter.metered(scored.row, network, network_inputs(network, samples))
+        found.append(replace(scored, row=row))
+    return found
 
 
 def _with_changed_answers(rows: list[Scored]) -> list[Scored]:

@@ -89,6 +89,22 @@ def paired_difference(first_S: ArrayLike, second_S: ArrayLike) -> Paired:
     return Paired(difference, (low, high), n, only_first, only_second)
 
 
+def independent_difference(first: int, n: int, second: int, m: int) -> tuple[float, tuple[float, float]]:
+    """Return the difference `first/n - second/m` of two proportions on different samples, with its 95 % interval.
+
+    Newcombe's square-and-add interval as in `paired_difference`, with correlation 0.
+
+    Source: R. G. Newcombe, Statist. Med. 17:873-890, 1998, method 10.
+    """
+    (l1, u1), (l2, u2) = wilson(first, n), wilson(second, m)
+    p1, p2 = first / n, second / m
+    difference = p1 - p2
+    return difference, (
+        difference - _square_and_add(p1 - l1, u2 - p2, 0.0),
+        difference + _square_and_add(u1 - p1, p2 - l2, 0.0),
+    )
+
+
 def _square_and_add(a: float, b: float, phi: float) -> float:
     return sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0))
 

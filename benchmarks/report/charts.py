@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any
 
-from spikeport.benchmarks.blocks import Heatmap, NeuronNode, Raster
+from spikeport.benchmarks.blocks import Heatmap, NeuronNode, Raster, Trace
 from spikeport.benchmarks.report import text
 from spikeport.benchmarks.report.tables import labels
 from spikeport.benchmarks.results import Results, Row
@@ -163,6 +163,33 @@ def raster(spikes: Raster, index: int) -> Chart:
     layout["margin"]["l"] = 64
     alt = f"{spikes.node}: {len(spikes.events)} spikes of {spikes.neurons} neurons in {spikes.timesteps} steps."
     return Chart(f"chart-raster-{index}", alt, data, layout)
+
+
+def trace(shown: Trace, index: int) -> Chart:
+    """Membranes of a few neurons before each reset, and the threshold as a dotted line."""
+    steps = list(range(len(shown.values[0])))
+    dashes = ("solid", "dash", "dot")
+    data = [{
+        "type": "scatter", "mode": "lines+markers", "x": steps, "y": list(values), "name": f"neuron {neuron}",
+        "line": {"color": "var(--snn)", "width": 1.6, "dash": dashes[i % len(dashes)]}, "marker": {"size": 4},
+        "hovertemplate": f"neuron {neuron}, step %{{x}}: %{{y:.4g}}<extra></extra>",
+    } for i, (neuron, values) in enumerate(zip(shown.neurons, shown.values, strict=True))]  # fmt: skip
+    levels = sorted(set(shown.thresholds))
+    data += [{
+        "type": "scatter", "mode": "lines", "x": [-0.5, len(steps) - 0.5], "y": [level, level], "name": "threshold",
+        "line": {"color": "var(--muted)", "width": 1}, "hoverinfo": "skip",
+    } for level in levels]  # fmt: skip
+    layout = base(height=RASTER_PX + 40)
+    layout["xaxis"] |= {"title": {"text": "step"}, "range": [-0.7, len(steps) - 0.3], "zeroline": False}
+    layout["yaxis"] |= {"title": {"text": "membrane"}, "automargin": False}
+    layout["margin"] |= {"l": 64, "t": 32}
+    layout |= {"showlegend": True, "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}}
+    said = ", ".join(
+        f"neuron {n} crosses it in {sum(v > level for v in values)} steps and ends at {values[-1]:.3g}"
+        for n, values, level in zip(shown.neurons, shown.values, shown.thresholds, strict=True)
+    )
+    alt = f"Membranes of {shown.node}, threshold {', '.join(f'{level:.3g}' for level in levels)}: {said}."
+    return Chart(f"chart-trace-{index}", alt, data, layout)
 
 
 def first(results: Results, kind: str) -> Row | None:

@@ -44,10 +44,11 @@ def render_html(results: Results) -> str:
     example = results.example
     inputs = [charts.heatmap(p, i) for i, p in enumerate(example.inputs)] if example else []
     rasters = [charts.raster(r, i) for i, r in enumerate(example.rasters)] if example else []
+    traces = [charts.trace(t, i) for i, t in enumerate(example.traces)] if example else []
     single = {"accuracy": charts.accuracy(results), "activity": charts.activity(results)}
     single["energy"] = charts.energy(results)
     pictures = placement.pictures(results)
-    drawn = [c for c in (*single.values(), *inputs, *rasters, *(p.chart for p in pictures)) if c is not None]
+    drawn = [c for c in (*single.values(), *inputs, *rasters, *traces, *(p.chart for p in pictures)) if c is not None]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -56,11 +57,13 @@ def render_html(results: Results) -> str:
         results=results,
         css=_source("page.css"),
         script=_source("page.js"),
+        sorting=_source("sorting.js"),
         plotly=Markup(plotly.offline.get_plotlyjs()),
         figures=_json(drawn),
         charts=single,
         inputs=list(zip(example.inputs, inputs, strict=True)) if example else [],
         rasters=list(zip(example.rasters, rasters, strict=True)) if example else [],
+        traces=list(zip(example.traces, traces, strict=True)) if example else [],
         pictures=pictures,
         placement=placement,
         losses=quantised.losses(results),

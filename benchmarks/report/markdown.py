@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from spikeport.benchmarks.report import placement, quantised, tables
+from spikeport.benchmarks.report.tables import Table
 from spikeport.benchmarks.results import Results
 
 
 def render_markdown(results: Results) -> str:
-    """Return the summary, agreement, counts and energy as one Markdown document."""
+    """Return everything that is no picture as one Markdown document."""
     parts = [f"# {_inline(results.title)}", *(f"> {_inline(note)}" for note in tables.notes(results))]
     parts += [_table(tables.summary(results)), "  \n".join(tables.LEGEND)]
     parts += _bullets([f"**{name}** {why}" for name, why in tables.reasons(results)])
     parts += _bullets(list(tables.differences(results)))
     parts += ["## Agreement with the reference", _table(tables.agreement(results))]
     parts += ["## Work per sample", _table(tables.totals(results))]
+    label = tables.labels(results)
+    for row in results.rows:
+        if row.counts:
+            parts += [f"### Every node of {_inline(label[row.id])}", _table(tables.per_node(row))]
     not_counted = {n.name: n.reason for row in results.rows if row.counts for n in row.counts.not_counted}
     parts += _bullets([f"not counted: `{name}`: {why}" for name, why in not_counted.items()])
     if results.comparisons:
@@ -21,17 +28,34 @@ def render_markdown(results: Results) -> str:
         parts += _bullets([f"{name}: {verdict}" for name, verdict in tables.verdicts(results)])
     if (chips := tables.spiking_only(results)).rows:
         parts += ["## Chips (estimated, spiking networks only, no ratio)", _table(chips)]
+    if (read := tables.measured(results)).rows:
+        parts += ["## Energy (measured)", _table(read), *tables.measured_notes(results)]
     if (occupancy := placement.occupancy(results)).rows:
         parts += ["## On the chip (placed, not run)", _table(occupancy)]
         parts += _bullets([f"{p.title}: {p.breach}" for p in placement.pictures(results) if p.breach])
     if (losses := quantised.losses(results)).rows:
         parts += ["## What integers cost", _table(losses), quantised.NOTE]
+    parts += _bullets([f"not known: {name}: {why}" for name, why in tables.missing(results)])
+    parts += ["## Provenance", *_bullets(list(tables.provenance(results)))]
     if results.reproduce:
         parts += ["## Reproduce", "```\n" + "\n".join(results.reproduce) + "\n```"]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(content: tables.Table) -> str:
+def document(parts: Iterable[str | Table | Iterable[str]]) -> str:
+    """Return paragraphs, tables and lists of lines as one document; an empty list is left out."""
+    written: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            written.append(part)
+        elif isinstance(part, Table):
+            written.append(_table(part))
+        else:
+            written += _bullets(list(part))
+    return "\n\n".join(written) + "\n"
+
+
+def _table(content: Table) -> str:
     if not content.rows:
         return "None."
     rule = ["---" if i < content.text_columns else "---:" for i in range(len(content.header))]

@@ -27,5 +27,11 @@
   }
 
   draw();
+  // A chart drawn while its details are closed has no width yet.
+  for (const details of document.querySelectorAll("details")) {
+    details.addEventListener("toggle", () => {
+      for (const plot of details.querySelectorAll(".plot")) Plotly.Plots.resize(plot);
+    });
+  }
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 })();

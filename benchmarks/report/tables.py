@@ -88,6 +88,14 @@ def notes(results: Results) -> tuple[str, ...]:
     )
 
 
+def provenance(results: Results) -> tuple[str, ...]:
+    """Return where the results come from."""
+    git = f", git {results.git}" if results.git else ""
+    bundles = dict.fromkeys(f"bundle: SHA-256 {row.bundle}" for row in results.rows if row.bundle)
+    environment = (f"{key}: {value}" for key, value in results.environment.items())
+    return (f"created {results.created} by spikeport {results.spikeport}{git}", *bundles, *environment)
+
+
 def differences(results: Results) -> tuple[str, ...]:
     """Return one sentence per paired difference, in percentage points."""
     label = labels(results)
@@ -184,6 +192,33 @@ def spiking_only(results: Results) -> Table:
     row = next((row for row in results.rows if row.kind != "ann" and row.energy), None)
     found = [e for e in row.energy if e.prices == "spiking"] if row else []
     return Table(header, tuple((e.model, e.technology, text.energy_range(e), e.reason or "") for e in found))
+
+
+def measured(results: Results) -> Table:
+    """Return the joules that were read from a counter; estimates stand elsewhere."""
+    label = labels(results)
+    header = (
+        "name",
+        "device",
+        "method",
+        "batch",
+        "total per sample",
+        "dynamic per sample",
+        "standard error",
+        "repeats",
+    )
+    rows = []
+    for row in results.rows:
+        for m in (*((row.measured,) if row.measured else ()), *row.measured_also):
+            joules = (text.joules(m.joules_total), text.joules(m.joules_dynamic), text.joules(m.standard_error))
+            rows.append((label[row.id], m.device, m.method, str(m.batch), *joules, str(m.repeats)))
+    return Table(header, tuple(rows), text_columns=3)
+
+
+def measured_notes(results: Results) -> tuple[str, ...]:
+    """Return what must stand beside measured joules, each sentence once."""
+    read = [m for row in results.rows for m in (*((row.measured,) if row.measured else ()), *row.measured_also)]
+    return tuple(dict.fromkeys(m.note for m in read if m.note))
 
 
 def verdicts(results: Results, short: bool = False) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spikeport.benchmarks.report import placement, tables
+from spikeport.benchmarks.report import compare, placement, tables
 from spikeport.benchmarks.results import Results
 
 PIPE_WIDTH = 140
@@ -19,6 +19,9 @@ def render_table(results: Results) -> RenderableType:
     """Return the table, its legend, the reasons of rows that are not ok, and the notes on the data."""
     occupancy = placement.occupancy(results)
     placed: list[RenderableType] = [Text(), _table(occupancy)] if occupancy.rows else []
+    read = tables.measured(results)
+    if read.rows:
+        placed += [Text(), Text("energy, measured"), _table(read), *map(Text, tables.measured_notes(results))]
     legend = (Text(line, style="dim") for line in tables.LEGEND)
     return Group(_table(tables.summary(results)), *legend, *_below(results), *placed)
 
@@ -26,6 +29,16 @@ def render_table(results: Results) -> RenderableType:
 def print_table(results: Results) -> None:
     """Print it to stdout; in a file or a pipe a table is not folded to the width of some terminal."""
     Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(render_table(results))
+
+
+def print_comparison(first: Results, second: Results) -> None:
+    """Print two results side by side to stdout."""
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console.print(_table(compare.rows(first, second)))
+    for line in (*compare.unmatched(first, second), compare.NOTE):
+        console.print(Text(line))
+    console.print(Text())
+    console.print(_table(compare.provenance(first, second)))
 
 
 def _table(content: tables.Table) -> Table:

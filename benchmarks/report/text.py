@@ -62,6 +62,11 @@ def picojoules(value: float | None) -> str:
     return f"{_digits(value / scale)} {unit}"
 
 
+def joules(value: float) -> str:
+    """Return a measured energy in a fitting unit; it may be negative, by chance."""
+    return f"-{picojoules(-1e12 * value)}" if value < 0 else picojoules(1e12 * value)
+
+
 def energy_range(estimate: EnergyEstimate | None) -> str:
     """Return `2.4-71 nJ`: the least and the most over a model's variants."""
     if estimate is None or estimate.low_pj is None or estimate.high_pj is None:

@@ -128,7 +128,12 @@ def example() -> blocks.Example:
             origin="lower",
         ),
     )
-    return blocks.Example(label="0", predicted={"ann": "0", "snn": "0"}, inputs=pictures, rasters=tuple(rasters))
+    walk = np.abs(rng.normal(0.6, 0.4, size=(2, 16))).round(4)
+    trace = blocks.Trace(
+        node="fused_lif", neurons=(3, 17), values=tuple(map(tuple, walk.tolist())), thresholds=(1.0, 1.0)
+    )
+    answers = {"ann": "0", "snn": "0"}
+    return blocks.Example(label="0", predicted=answers, inputs=pictures, rasters=tuple(rasters), traces=(trace,))
 
 
 def results(**changes) -> Results:

@@ -23,6 +23,7 @@ def run(args: argparse.Namespace) -> int:
         return suite_verb.run(args)
     if not args.networks:
         raise UsageError("bench", "it names nothing to measure", "Name runs, bundles or .nir files, or a --suite")
+    from spikeport.benchmarks.measured.windows import Plan
     from spikeport.benchmarks.runner import Request, run_benchmark
     from spikeport.benchmarks.samples import DataRequest
     from spikeport.benchmarks.subject import NirReading
@@ -41,11 +42,14 @@ def run(args: argparse.Namespace) -> int:
         weight_bits=weight_bits_of(args),
         energy_models=args.energy_model,
         cross_technology=args.cross_technology,
+        measure=None if args.measure_energy is None else Plan(window_s=args.measure_energy),
     )
     outcome = run_benchmark(request, report_progress)
     write_reports(outcome, args)
     code = _verdict(outcome, every="all" in (args.backend or []))
     if any([_misses(outcome.results, name, value) for name, value in floors]):  # noqa: C419 - name every miss
+        code = 1
+    if args.measure_energy is not None and _unmeasured(outcome.results):
         code = 1
     if args.json and not args.html:
         print(f"next: spikeport report {args.json} --html report.html")
@@ -109,6 +113,17 @@ def _misses(results: Results, name: str, floor: float) -> bool:
     for row in missed:
         found = "unknown" if row.accuracy is None else f"{row.accuracy.value:.4f}"
         print(f"floor: {row.id}: {name} is {found}, below {floor}", file=sys.stderr)
+    return bool(missed)
+
+
+def _unmeasured(results: Results) -> bool:
+    """Return whether joules that were asked for are missing, and say why."""
+    missed = [row for row in results.rows if row.kind != "backend" and row.measured is None]
+    for row in missed:
+        print(f"failed: {row.id}: no joules: {row.missing['measured']}", file=sys.stderr)
+    if all(row.kind == "backend" for row in results.rows):
+        print("failed: no joules: they are measured of runs, and none is named", file=sys.stderr)
+        return True
     return bool(missed)
 
 

@@ -153,6 +153,14 @@ def _energy(parser: argparse.ArgumentParser) -> None:
         help="an energy model of your own, beside those that `spikeport list energy-models` names",
     )
     parser.add_argument(
+        "--measure-energy",
+        nargs="?",
+        type=float,
+        const=5.0,
+        metavar="SECONDS",
+        help="read joules of ANN and snnTorch network from the CPU's counter, in windows this long (default: 5)",
+    )
+    parser.add_argument(
         "--cross-technology",
         nargs="?",
         const="horowitz45-compute",
@@ -164,8 +172,11 @@ def _energy(parser: argparse.ArgumentParser) -> None:
 def _report(verbs: Verbs) -> None:
     parser = _verb(verbs, "report", "redraw a report from results.json", "spikeport report results.json --html r.html")
     parser.add_argument("results", type=Path, metavar="results.json")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page instead of the terminal's table")
-    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument("other", type=Path, nargs="?", metavar="OTHER.json", help="lay this beside it, row by row")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--html", type=Path, metavar="FILE", help="write the page instead of the terminal's table")
+    form.add_argument("--markdown", action="store_true", help="print Markdown")
+    form.add_argument("--card", action="store_true", help="print a model card in Markdown")
 
 
 def _list(verbs: Verbs) -> None:

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import argparse
 
+from spikeport.errors import UsageError
+
 
 def run(args: argparse.Namespace) -> int:
-    """Redraw a report from `results.json` alone."""
-    from spikeport.benchmarks.report import print_table, render_markdown, write_html
+    """Redraw a report from `results.json` alone, or lay two side by side."""
+    from spikeport.benchmarks.report import print_table, render_card, render_markdown, write_html
     from spikeport.benchmarks.results import read_results
 
+    if args.other is not None:
+        return _compare(args)
     results = read_results(args.results)
     if args.html:
         write_html(results, args.html)
         print(f"report: {args.html}")
+    elif args.card:
+        print(render_card(results))
     elif args.markdown:
         print(render_markdown(results))
     else:
         print_table(results)
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from spikeport.benchmarks.report import print_comparison, render_comparison, write_comparison
+    from spikeport.benchmarks.results import read_results
+
+    if args.card:
+        raise UsageError("--card", "a model card is of one network's results", "Name one file")
+    first, second = read_results(args.results), read_results(args.other)
+    if args.html:
+        write_comparison(first, second, args.html)
+        print(f"report: {args.html}")
+    elif args.markdown:
+        print(render_comparison(first, second))
+    else:
+        print_comparison(first, second)
     return 0

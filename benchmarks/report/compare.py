@@ -1,0 +1,154 @@
+"""Two results side by side: rows matched by id, differences with intervals, and what differs in their provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from spikeport.benchmarks.blocks import Accuracy
+from spikeport.benchmarks.report import text
+from spikeport.benchmarks.report.markdown import document
+from spikeport.benchmarks.report.tables import Table
+from spikeport.benchmarks.results import Results, Row
+from spikeport.benchmarks.statistics import independent_difference
+from spikeport.files import new_file
+
+FOLDER = Path(__file__).parent
+NOTE = (
+    "Accuracy differences are second minus first, in percentage points, with Newcombe's 95 % interval for independent "
+    "samples (1998, method 10, phi = 0): the files hold no answers per sample, so the pairing of equal samples is not "
+    "used and the interval is too wide where both scored the same ones."
+)
+
+
+def same(first: Results, second: Results) -> tuple[tuple[Row, Row], ...]:
+    """Return the rows that both have, by id, in the order of the first."""
+    others = {row.id: row for row in second.rows}
+    return tuple((row, others[row.id]) for row in first.rows if row.id in others)
+
+
+def rows(first: Results, second: Results) -> Table:
+    """Return one line per row that both have."""
+    accuracies = ("accuracy, first", "accuracy, second", "difference")
+    header = ("row", "status", *accuracies, "agreement", "ACs", "MACs", "energy*")
+    return Table(header, tuple(_line(a, b) for a, b in same(first, second)), text_columns=2)
+
+
+def _line(a: Row, b: Row) -> tuple[str, ...]:
+    return (
+        a.id,
+        a.status if a.status == b.status else f"{a.status} → {b.status}",
+        text.accuracy(a.accuracy),
+        text.accuracy(b.accuracy),
+        _accuracy(a.accuracy, b.accuracy),
+        _change(text.agreement(a.agreement), text.agreement(b.agreement)),
+        _factor(*(row.counts.per_sample.synops_ac if row.counts else None for row in (a, b))),
+        _factor(*(row.counts.per_sample.synops_mac if row.counts else None for row in (a, b))),
+        _energy(a, b),
+    )
+
+
+def _accuracy(a: Accuracy | None, b: Accuracy | None) -> str:
+    if a is None or b is None:
+        return text.UNKNOWN
+    value, (low, high) = independent_difference(round(b.value * b.n), b.n, round(a.value * a.n), a.n)
+    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def _factor(a: float | None, b: float | None) -> str:
+    """Return the second over the first, or both where the first is 0."""
+    if a is None or b is None:
+        return text.UNKNOWN
+    if a == b:
+        return "="
+    return f"×{b / a:.3g}" if a else f"{text.amount(a)} → {text.amount(b)}"
+
+
+def _energy(a: Row, b: Row) -> str:
+    """Return the least and the largest factor over the models that both rows have."""
+    before = {e.model: e.per_sample_pj for e in a.energy if e.per_sample_pj}
+    factors = [e.per_sample_pj / before[e.model] for e in b.energy if e.per_sample_pj and e.model in before]
+    if not factors:
+        return text.UNKNOWN
+    low, high = min(factors), max(factors)
+    if low == high == 1:
+        return "="
+    return f"×{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"×{low:.3g} to ×{high:.3g}"
+
+
+def _change(a: str, b: str) -> str:
+    return a if a == b else f"{a} → {b}"
+
+
+def unmatched(first: Results, second: Results) -> tuple[str, ...]:
+    """Return one sentence for each row that only one of the two has."""
+    known = {row.id for row, _ in same(first, second)}
+    return tuple(
+        f"only in the {which}: {row.id} ({row.status})"
+        for which, results in (("first", first), ("second", second))
+        for row in results.rows
+        if row.id not in known
+    )
+
+
+def provenance(first: Results, second: Results) -> Table:
+    """Return what differs in where the two come from: software, machine, samples, conditions."""
+    one, two = _origin(first), _origin(second)
+    for a, b in same(first, second):
+        one |= {f"{a.id}: {key}": value for key, value in _row_origin(a).items()}
+        two |= {f"{b.id}: {key}": value for key, value in _row_origin(b).items()}
+    keys = [key for key in dict.fromkeys((*one, *two)) if one.get(key) != two.get(key)]
+    lines = tuple((key, one.get(key, text.UNKNOWN), two.get(key, text.UNKNOWN)) for key in keys)
+    return Table(("what", "first", "second"), lines, text_columns=3)
+
+
+def _origin(results: Results) -> dict[str, str]:
+    return {
+        "created": results.created,
+        "spikeport": results.spikeport,
+        "git": str(results.git),
+        **{key: str(value) for key, value in results.environment.items()},
+    }
+
+
+def _row_origin(row: Row) -> dict[str, str]:
+    told: Mapping[str, object] = {
+        "bundle": row.bundle,
+        "seed": row.seed,
+        "timesteps": row.timesteps,
+        "dt_s": row.dt_s,
+        **{f"dataset {key}": value for key, value in row.dataset.model_dump().items()},
+        **row.condition,
+    }
+    return {key: str(value) for key, value in told.items()}
+
+
+def render_comparison(first: Results, second: Results) -> str:
+    """Return the comparison as Markdown."""
+    parts: list[str | Table | tuple[str, ...]] = [f"# {first.title} and {second.title}", rows(first, second), NOTE]
+    parts += ["*energy: second over first, over all models that both have: estimates.", unmatched(first, second)]
+    parts += ["## What differs in provenance", provenance(first, second)]
+    return document(parts)
+
+
+def write_comparison(first: Results, second: Results, path: Path) -> None:
+    """Write the comparison as a page that opens offline: aside first, then renamed over `path`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    page = environment.get_template("compare.html.j2").render(
+        first=first,
+        second=second,
+        rows=rows(first, second),
+        unmatched=unmatched(first, second),
+        provenance=provenance(first, second),
+        note=NOTE,
+        css=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        sorting=Markup((FOLDER / "sorting.js").read_text(encoding="utf-8")),
+    )
+    with new_file(path) as aside:
+        aside.write_text(page, encoding="utf-8")
