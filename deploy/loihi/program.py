@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.loihi.engine import Engine, IntegerNetwork, Population, Records, Synapses
+from spikeport.deploy.loihi.files.save import save_network, written_network
 from spikeport.deploy.loihi.integers import integers, padded, recording_of
 from spikeport.deploy.loihi.losses import LayerLosses, behaviours, layer_losses
 from spikeport.deploy.loihi.mapper.blocks import ChipMapping
@@ -138,6 +139,10 @@ class LoihiProgram:
         return {name: layer_losses(report, seen.get(name)) for name, report in self.quantised.reports.items()}
 
     def save(self, folder: Path) -> None:
-        """Write what quantisation did, and the integers of every layer and connection."""
+        """Write what quantisation did, the integers of every layer and connection, and them as files for Lava.
+
+        `notes.txt` says what each file is for, and why one is missing.
+        """
         losses = {name: layer.model_dump() for name, layer in self.losses().items()}
         (folder / "quantisation.json").write_text(json.dumps(losses, indent=2) + "\n", "utf-8")
+        save_network(written_network(self.graph, self.quantised, integer_network(self.quantised)), folder)
