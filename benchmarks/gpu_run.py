@@ -37,7 +37,7 @@ from spikeport.models.network import SpikingNetwork
 from spikeport.provenance import git_hash, machine, processor, versions
 from spikeport.train.loop import resolve_device
 from spikeport.train.run import Run, load_run
-from spikeport.train.samples import network_inputs, open_dataset
+from spikeport.train.samples import equivalent, network_inputs, open_dataset
 
 ELSEWHERE = "not part of this measurement: `spikeport bench` counts and audits"
 PACKAGES = ("torch", "snntorch", "numpy", "nvidia-ml-py")
@@ -112,7 +112,7 @@ def _fields(run: Run, scores: Scores, batch: int, device: str) -> dict[str, Any]
         "id": f"{run.path.resolve().name}/{recipe.kind}@{device},batch={batch}",
         "name": recipe.kind,
         "kind": recipe.kind,
-        "twin": "trained by the same recipe" if recipe.kind == "ann" else None,
+        "twin": equivalent(recipe).describe() if recipe.kind == "ann" else None,
         "model": recipe.model.name,
         "bundle": None,
         "seed": recipe.seed,

@@ -47,7 +47,8 @@ class Row(Block):
     `missing` gives the reason of each null among accuracy, agreement, counts, measured and timing, and of an
     empty `energy`; a row that never ran gives one `reason` for all. `mapping` says where the network lies on a chip,
     by chip (`stage/chip` where there are several stages), for a backend that can place it. `quantised` says
-    by layer what integers cost, for a backend that quantises. `measured_also` are the joules at further batch sizes.
+    by layer what integers cost, for a backend that quantises. `measured_also` are the joules at further batch sizes,
+    and `swept` is the condition that a sweep changed.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Row(Block):
     timing: Timing | None
     mapping: dict[str, ChipMapping] = Field(default_factory=dict)
     quantised: dict[str, LayerLosses] = Field(default_factory=dict)
+    swept: dict[str, float] = Field(default_factory=dict)
     missing: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -38,6 +38,7 @@ from spikeport.export.verify import describe
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
 from spikeport.train.run import Run
+from spikeport.train.samples import equivalent
 
 NOT_MEASURED = "joules were not measured: no counter was asked for"
 CALIBRATION_SAMPLES = 64
@@ -54,6 +55,7 @@ class Scored:
         run: the recordings, for the example.
         expected: a mismatch was declared beforehand: the backend quantises.
         trace: the traceback of a row that failed.
+        network: the torch network that ran, `None` for a backend.
     """
 
     row: Row
@@ -62,19 +64,18 @@ class Scored:
     run: NetworkRun | None = None
     expected: bool = False
     trace: str | None = field(default=None, compare=False)
+    network: SpikingNetwork | Twin | None = field(default=None, compare=False)
 
 
 def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -> Scored:
     """Score the ANN twin of `subject`.
 
     Raises:
-        UsageError: `twin` is not an ANN's run, or was trained on other data or noise than the subject.
+        UsageError: `twin` is not an ANN's run, or the samples are encoded.
     """
     network = twin.network
     if not isinstance(network, Twin):
         raise UsageError(str(twin.path), "it is a spiking network's run", "Train the twin with --set kind=ann")
-    if subject.recipe is None or twin.recipe.data != subject.recipe.data:
-        raise UsageError(str(twin.path), "it was trained on other data or noise", "Train both by the same recipe")
     inputs = network_inputs(network, samples)
     answers: list[torch.Tensor] = []
     start = time.perf_counter()
@@ -82,8 +83,8 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
     seconds = time.perf_counter() - start
     predicted_N = answers[0].argmax(1).numpy()
     row = Row(
-        **_about(subject, samples, "ann", "ann", twin.recipe.seed),
-        twin="same topology with ReLU: a still runs once, a sequence once a frame",
+        **_about(subject, samples, "ann", "ann", twin.recipe.seed) | {"id": ann_id(twin, subject)},
+        twin=equivalent(twin.recipe).describe(),
         status="ok",
         reason=None,
         accuracy=_accuracy(predicted_N, samples),
@@ -95,7 +96,19 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
         timing=_timing(seconds, len(predicted_N), 1),
         missing={"agreement": "the ANN is another network", "measured": NOT_MEASURED},
     )
-    return Scored(row, predicted_N, counts)
+    return Scored(row, predicted_N, counts, network=network)
+
+
+def check_twin(twin: Run, subject: Subject) -> None:
+    """Raise where `twin` was trained on other data or noise than `subject`."""
+    if subject.recipe is None or twin.recipe.data != subject.recipe.data:
+        raise UsageError(str(twin.path), "it was trained on other data or noise", "Train both by the same recipe")
+
+
+def ann_id(twin: Run, subject: Subject) -> str:
+    """Return the id of a twin's row: `NAME/ann`, or `NAME/ann-KIND` for any other equivalent."""
+    kind = twin.recipe.twin.kind
+    return f"{subject.name}/ann" + ("" if kind == "relu" else f"-{kind}")
 
 
 def network_inputs(network: SpikingNetwork | Twin, samples: Samples) -> dict[str, torch.Tensor]:
@@ -121,7 +134,8 @@ def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -
     tensors = {name: x.numpy() for name, x in drafts.tensors.items()}
     given = {chip.name: {node: tensors[t] for node, t in chip.inputs.items()} for chip in drafts.chips}
     run = NetworkRun(tensors, given, {chip.name: chip.recording for chip in drafts.chips}, seconds)
-    return _finish(subject, samples, "snn", "snn", run, logits_NK.argmax(1).numpy(), models)
+    scored = _finish(subject, samples, "snn", "snn", run, logits_NK.argmax(1).numpy(), models)
+    return replace(scored, network=network)
 
 
 def backend_row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,15 +19,15 @@ from spikeport.benchmarks.example import example
 from spikeport.benchmarks.measured.meter import Meter
 from spikeport.benchmarks.measured.windows import Plan
 from spikeport.benchmarks.results import Results
-from spikeport.benchmarks.rows import Scored, ann_row, backend_row, network_inputs, snn_row
+from spikeport.benchmarks.rows import Scored, ann_row, backend_row, check_twin, network_inputs, snn_row
 from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
 from spikeport.benchmarks.statistics import paired_difference
 from spikeport.benchmarks.subject import NirReading, Subject, open_subject
+from spikeport.benchmarks.sweep import Point, Sweep, check_names, points
 from spikeport.deploy import backends
 from spikeport.deploy.loihi.weight_bits import WeightBits
-from spikeport.deploy.quantised import with_weight_bits
-from spikeport.models.network import SpikingNetwork
-from spikeport.models.twin import Twin
+from spikeport.deploy.quantised import Quantising, with_weight_bits
+from spikeport.errors import UsageError
 from spikeport.provenance import git_hash, machine, versions
 from spikeport.train.run import load_run
 
@@ -41,7 +41,7 @@ class Request:
     Attributes:
         networks: runs, bundles and bare NIR files.
         backend_names: on which backends; a bundle or file alone runs at least on the reference.
-        ann: the run of the ANN twin.
+        anns: the runs of ANN twins, each of another kind.
         data: which samples.
         reproduce: commands that the report shows.
         bundle: the bundle of the one run in `networks`, exported before; by default it is exported anew.
@@ -49,12 +49,13 @@ class Request:
         weight_bits: of backends that quantise; by default their own.
         energy_models: the user's own, by path, beside those that come with spikeport.
         cross_technology: the model that prices the ANN where a chip's prices spiking networks only.
+        sweeps: conditions to vary, one at a time.
         measure: read joules of the ANN and the snnTorch network by this plan; `None` reads none.
     """
 
     networks: Sequence[Path]
     backend_names: Sequence[str] = ()
-    ann: Path | None = None
+    anns: Sequence[Path] = ()
     data: DataRequest = field(default_factory=DataRequest)
     reproduce: Sequence[str] = ()
     bundle: Path | None = None
@@ -62,6 +63,7 @@ class Request:
     weight_bits: WeightBits | None = None
     energy_models: Sequence[Path] = ()
     cross_technology: str | None = None
+    sweeps: Sequence[Sweep] = ()
     measure: Plan | None = None
 
 
@@ -81,6 +83,7 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
     differences: list[blocks.Difference] = []
     shown: blocks.Example | None = None
     titles: list[str] = []
+    check_names(request.sweeps)
     models = with_own(request.energy_models)
     meter = None if request.measure is None else Meter.open("cpu", request.measure)
     across = None if request.cross_technology is None else load(request.cross_technology)
@@ -90,10 +93,13 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
             subject = open_subject(path, Path(scratch), request.bundle, request.reading)
             titles.append(subject.name)
             samples = load_samples(request.data, subject.recipe, subject.shapes, subject.timesteps, subject.classes)
-            rows = _metered(meter, request, subject, samples, _score(request, subject, samples, models, progress))
+            rows = _metered(meter, samples, _score(request, subject, samples, models, progress))
             comparisons += _energy(rows, models, across)
             differences += _differences(rows, samples)
             shown = shown or example(subject, samples, rows)
+            for point in _points(request, path, subject, samples, Path(scratch)):
+                progress(f"{subject.name}: {point.sweep}={point.value:g}")
+                rows += [point.marked(s) for s in _score_at(request, point, models, progress)]
             scored += [Scored(s.row, expected=s.expected, trace=s.trace) for s in rows]
     results = Results(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -115,9 +121,15 @@ def _score(
     request: Request, subject: Subject, samples: Samples, models: Sequence[EnergyModel], progress: Callable[[str], None]
 ) -> list[Scored]:
     rows = []
-    if request.ann is not None:
-        progress(f"{subject.name}: ann")
-        rows.append(ann_row(load_run(request.ann), subject, samples, models))
+    for path in request.anns:
+        progress(f"{subject.name}: ann, {path}")
+        twin = load_run(path)
+        scored = ann_row(twin, subject, samples, models)
+        check_twin(twin, subject)
+        rows.append(scored)
+    if len({scored.row.id for scored in rows}) != len(rows):
+        reason = "two of them are the same kind of twin, so that their rows would have one name"
+        raise UsageError("--ann", reason, "Name one run of each kind")
     if subject.network is not None:
         progress(f"{subject.name}: snn")
         rows.append(snn_row(subject, samples, models))
@@ -130,21 +142,41 @@ def _score(
     return _with_changed_answers(rows)
 
 
-def _metered(
-    meter: Meter | None, request: Request, subject: Subject, samples: Samples, rows: list[Scored]
+def _points(request: Request, path: Path, subject: Subject, samples: Samples, scratch: Path) -> Iterator[Point]:
+    for sweep in request.sweeps:
+        yield from points(sweep, path, subject, samples, request.data, scratch)
+
+
+def _score_at(
+    request: Request, point: Point, models: Sequence[EnergyModel], progress: Callable[[str], None]
 ) -> list[Scored]:
+    """Score what the point's condition changes."""
+    subject, samples, rows = point.subject, point.samples, []
+    if "ann" in point.runs:
+        rows += [ann_row(load_run(path), subject, samples, models) for path in request.anns]
+    if "snn" in point.runs and subject.network is not None:
+        rows.append(snn_row(subject, samples, models))
+    names: Sequence[str] = request.backend_names or (() if subject.network else ("reference",))
+    bits = request.weight_bits
+    if point.sweep == "weight_bits":
+        bits = WeightBits(int(point.value))
+        names = [name for name in names if isinstance(backends.get(name), Quantising)]
+        if not names:
+            raise UsageError("--sweep weight_bits", "no backend is named that quantises", "Add --backend loihi")
+    for name in names:
+        rows.append(backend_row(name, with_weight_bits(backends.get(name), bits), subject, samples, models))
+    return rows
+
+
+def _metered(meter: Meter | None, samples: Samples, rows: list[Scored]) -> list[Scored]:
     """Read joules last, when nothing else runs."""
     if meter is None:
         return rows
-    networks: dict[str, SpikingNetwork | Twin | None] = {"snn": subject.network}
-    if request.ann is not None:
-        networks["ann"] = load_run(request.ann).network
     found = []
     for scored in rows:
-        network = networks.get(scored.row.kind)
         row = meter.not_metered(scored.row)
-        if network is not None:
-            row = meter.metered(scored.row, network, network_inputs(network, samples))
+        if scored.network is not None:
+            row = meter.metered(scored.row, scored.network, network_inputs(scored.network, samples))
         found.append(replace(scored, row=row))
     return found
 
@@ -214,6 +246,6 @@ def benchmark(
         data: a dataset's name or an `.npz`; by default the test part that the network's recipe names.
         samples: the first so many.
     """
-    twin = None if ann is None else Path(ann)
-    request = Request([Path(n) for n in networks], backend_names, twin, DataRequest(data, limit=samples))
+    anns = [] if ann is None else [Path(ann)]
+    request = Request([Path(n) for n in networks], backend_names, anns, DataRequest(data, limit=samples))
     return run_benchmark(request, lambda _: None).results

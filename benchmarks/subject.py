@@ -91,7 +91,7 @@ def open_subject(path: Path, scratch: Path, exported: Path | None = None, readin
     if path.is_file():
         return _open_nir(name, path, reading or NirReading())
     if is_bundle(path):
-        return _of_bundle(name, Bundle.open(path))
+        return of_bundle(name, Bundle.open(path))
     if not path.is_dir():
         fix = "Name a folder that `spikeport train` or `export` wrote, or a .nir file"
         raise ArtefactError(str(path), "there is no such run, bundle or file", fix)
@@ -100,10 +100,11 @@ def open_subject(path: Path, scratch: Path, exported: Path | None = None, readin
     if bundle_recipe(bundle) != run.recipe:
         raise ArtefactError(str(exported), f"it was not exported from {path}", "Export the run again")
     assert isinstance(run.network, SpikingNetwork)
-    return replace(_of_bundle(name, bundle), network=run.network)
+    return replace(of_bundle(name, bundle), network=run.network)
 
 
-def _of_bundle(name: str, bundle: Bundle) -> Subject:
+def of_bundle(name: str, bundle: Bundle) -> Subject:
+    """Return the network of a bundle, without its snnTorch network."""
     recipe = bundle_recipe(bundle)
     if recipe is not None:
         classes = DATASETS.get(recipe.data.name).classes

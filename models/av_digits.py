@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from spikeport.errors import UsageError
 from spikeport.models.family import Family, Params, Shapes
 from spikeport.models.network import SpikeRate, SpikingNetwork
-from spikeport.models.twin import Twin, mean_over_frames
+from spikeport.models.twin import Equivalent, QuantisedReLU, Twin, mean_over_frames
 
 Count = Annotated[int, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -65,6 +65,7 @@ class AvDigitsParams(Params):
     slope: Positive = 2.0
 
 
+RELU = Equivalent()
 Activation = Callable[[float], nn.Module]
 
 
@@ -178,16 +179,22 @@ class AvDigitsTwin(Twin):
 
     The still passes once through its branch; every frame passes once through the audio branch and the
     results are averaged, as the spiking network's fused layer integrates them; fusion and readout run
-    once. Weights carry the same names as the spiking network's core.
+    once. Per frame, everything runs for each frame, the still again and again, and the answers are averaged.
+    Weights carry the same names as the spiking network's core.
     """
 
-    def __init__(self, params: AvDigitsParams, shapes: Shapes, classes: int) -> None:
+    def __init__(self, params: AvDigitsParams, shapes: Shapes, classes: int, equivalent: Equivalent = RELU) -> None:
         super().__init__(input_names(params), frozenset({"audio"} & set(input_names(params))))
-        self.core = _core(params, shapes, lambda _beta: nn.ReLU())
+        if equivalent.kind == "per-frame" and not self.frame_inputs:
+            raise UsageError("key 'twin.kind'", "the network takes no sequence, so it has no frames", "Choose relu")
+        self.per_frame = equivalent.kind == "per-frame"
+        self.core = _core(params, shapes, lambda _beta: _rectifier(equivalent))
         self.readout = nn.Linear(params.fused, classes)
 
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return logits_BK for image [B, 1, 28, 28] and audio [B, F, N]."""
+        if self.per_frame:
+            return self._frame_by_frame(inputs)
         currents_BN = [
             edge(mean_over_frames(branch, inputs[name]) if name in self.frame_inputs else branch(inputs[name]))
             for name, branch, edge in self._parts()
@@ -195,13 +202,23 @@ class AvDigitsTwin(Twin):
         logits_BK: Tensor = self.readout(self.core.fuse(torch.stack(currents_BN).sum(0)))
         return logits_BK
 
+    def _frame_by_frame(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        frames = inputs["audio"].shape[1]
+        currents = []
+        for name, branch, edge in self._parts():
+            x = inputs[name]
+            every = x if name in self.frame_inputs else x.unsqueeze(1).expand(-1, frames, *x.shape[1:])
+            currents.append(edge(branch(every.flatten(0, 1))))
+        answers: Tensor = self.readout(self.core.fuse(torch.stack(currents).sum(0)))
+        return answers.reshape(-1, frames, answers.shape[1]).mean(1)
+
     def runs_per_sample(self, frames: int) -> dict[str, int]:
         """Return the runs of each layer with weights: `frames` in a per-frame branch, 1 elsewhere."""
         per_frame = {
             layer for name, branch, _edge in self._parts() if name in self.frame_inputs for layer in branch.modules()
         }
         return {
-            path: frames if layer in per_frame else 1
+            path: frames if self.per_frame or layer in per_frame else 1
             for path, layer in self.named_modules()
             if isinstance(layer, (nn.Linear, nn.Conv2d))
         }
@@ -213,4 +230,47 @@ class AvDigitsTwin(Twin):
         return [("image", core.image, core.fuse_image), ("audio", core.audio, core.fuse_audio)]
 
 
-FAMILY = Family(params=AvDigitsParams, build=build, twin=AvDigitsTwin, inputs=input_names)
+def _rectifier(equivalent: Equivalent) -> nn.Module:
+    return QuantisedReLU(equivalent.bits) if equivalent.kind == "quantised" else nn.ReLU()
+
+
+def twin(params: AvDigitsParams, shapes: Shapes, classes: int, equivalent: Equivalent = RELU) -> AvDigitsTwin:
+    """Return the twin that `equivalent` names."""
+    if equivalent.kind != "matched":
+        return AvDigitsTwin(params, shapes, classes, equivalent)
+    if equivalent.macs is None:
+        raise UsageError("key 'twin.macs'", "a matched twin needs the number to match", "--set twin.macs=N")
+    wanted, frames = equivalent.macs, equivalent.frames or 1
+    widths = [_scaled(params, 2 ** (eighths / 8)) for eighths in range(-32, 33)]
+    best = min(widths, key=lambda scaled: abs(twin_macs(scaled, shapes, classes, frames) - wanted))
+    return AvDigitsTwin(best, shapes, classes, equivalent)
+
+
+def _scaled(params: AvDigitsParams, factor: float) -> AvDigitsParams:
+    def wide(count: int) -> int:
+        return max(1, round(count * factor))
+
+    channels = (wide(params.channels[0]), wide(params.channels[1]))
+    changes = {"channels": channels, "audio": tuple(map(wide, params.audio)), "fused": wide(params.fused)}
+    return params.model_copy(update=changes)
+
+
+def twin_macs(params: AvDigitsParams, shapes: Shapes, classes: int, frames: int) -> int:
+    """Return the multiply-accumulates per sample of the plain twin: its convolutions have no borders to leave out."""
+    total = 0
+    if "image" in input_names(params):
+        _, height, width = shapes["image"]
+        before = shapes["image"][0]
+        for channels, kernel, stride in zip(params.channels, params.kernels, params.strides, strict=True):
+            height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+            total += channels * height * width * before * kernel**2
+            before = channels
+        total += before * height * width * params.fused
+    if "audio" in input_names(params):
+        sizes = (shapes["audio"][0], *params.audio)
+        # The edge into the fused layer takes the mean over frames, once.
+        total += frames * sum(a * b for a, b in itertools.pairwise(sizes)) + sizes[-1] * params.fused
+    return total + params.fused * classes
+
+
+FAMILY = Family(params=AvDigitsParams, build=build, twin=twin, inputs=input_names)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from spikeport.models.network import SpikingNetwork
-from spikeport.models.twin import Twin
+from spikeport.models.twin import Equivalent, Twin
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -30,11 +30,11 @@ class Family:
     Attributes:
         params: the pydantic class of the model's parameters.
         build: `(params, shapes the core sees, classes) -> SpikingNetwork`.
-        twin: `(params, shapes before encoding, classes) -> Twin`.
+        twin: `(params, shapes before encoding, classes, which equivalent) -> Twin`.
         inputs: `params -> names`, the inputs that the network takes under these parameters.
     """
 
     params: type[Params]
     build: Callable[[Any, Shapes, int], SpikingNetwork]
-    twin: Callable[[Any, Shapes, int], Twin]
+    twin: Callable[[Any, Shapes, int, Equivalent], Twin]
     inputs: Callable[[Any], tuple[str, ...]]

@@ -1,4 +1,6 @@
-"""The ANN twin: the spiking network's layers with ReLU for every neuron, on inputs before encoding.
+"""The ANN twins: the spiking network's layers with ReLU for every neuron, on inputs before encoding.
+
+Which equivalent is taken turns the verdict, so there are several, trained by the same recipe and seeds.
 
 Shape suffixes: B samples, F frames, N features, K classes.
 """
@@ -6,10 +8,70 @@ Shape suffixes: B samples, F frames, N features, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, log2
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from spikeport.errors import UsageError
+
+Kind = Literal["relu", "quantised", "per-frame", "matched"]
+
+
+@dataclass(frozen=True)
+class Equivalent:
+    """Which ANN a twin is.
+
+    Attributes:
+        kind: `relu`: the same topology and parameters, one pass; `quantised`: that with activations of `bits` bits;
+            `per-frame`: all layers run once a frame; `matched`: widths scaled so that its multiply-accumulates come
+            nearest `macs`.
+        timesteps: T of the spiking network.
+        frames: of a sequence input; `None` without one.
+        macs: multiply-accumulates per sample to match.
+    """
+
+    kind: Kind = "relu"
+    timesteps: int = 1
+    frames: int | None = None
+    macs: int | None = None
+
+    @property
+    def bits(self) -> int:
+        """Bits that hold the T + 1 spike counts of a neuron: ceil(log2(T + 1)) (Yan et al., arXiv:2409.08290)."""
+        return ceil(log2(self.timesteps + 1))
+
+    def describe(self) -> str:
+        """Return what stands beside the twin's figures."""
+        once = "a still runs once, a sequence once a frame"
+        return {
+            "relu": f"same topology with ReLU: {once}",
+            "quantised": f"same topology with {self.bits}-bit activations, for T = {self.timesteps}: {once}",
+            "per-frame": "same topology with ReLU, all layers run once a frame and the answers are averaged",
+            "matched": f"same layers with ReLU, as wide as comes nearest {self.macs} multiply-accumulates: {once}",
+        }[self.kind]
+
+
+class QuantisedReLU(nn.Module):
+    """`round(clip(x, 0, c) n / c) c / n`, n = 2^bits - 1, with a ceiling c that is learnt.
+
+    The rounding passes gradients straight through. Source: PACT, Choi et al. 2018, arXiv:1805.06085.
+    """
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.steps = 2**bits - 1
+        self.ceiling = nn.Parameter(torch.tensor(4.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the quantised activations."""
+        top = self.ceiling.abs() + 1e-6
+        clipped = torch.minimum(torch.relu(x), top)
+        unit = top / self.steps
+        quantised: Tensor = clipped + (torch.round(clipped / unit) * unit - clipped).detach()
+        return quantised
 
 
 class Twin(nn.Module):

@@ -83,6 +83,18 @@ class QuantisationPart(_Part):
     layers: dict[str, Bits] = Field(default_factory=dict)
 
 
+class TwinPart(_Part):
+    """Which ANN `kind=ann` trains: see `spikeport.models.twin.Equivalent`.
+
+    Attributes:
+        kind: the same topology in one pass; in quantised activations; per frame; or as wide as `macs` says.
+        macs: of `matched`: multiply-accumulates per sample, the spiking network's SynOps say.
+    """
+
+    kind: Literal["relu", "quantised", "per-frame", "matched"] = "relu"
+    macs: Count | None = None
+
+
 class Recipe(_Part):
     """A training, wholly described.
 
@@ -95,6 +107,7 @@ class Recipe(_Part):
         timesteps: T.
         dt_s: length of one step in seconds.
         training: how to train.
+        twin: which ANN, where `kind` is "ann".
         quantisation: train with quantised numbers; `None`: in float.
         start_from: the folder of a run of the same network, whose weights the training begins with.
         seed: decides initial weights, pairing, augmentation, noise of the training part and order.
@@ -108,6 +121,7 @@ class Recipe(_Part):
     timesteps: Count = 16
     dt_s: Annotated[float, Field(gt=0)] = 1e-3
     training: TrainingPart = Field(default_factory=TrainingPart)
+    twin: TwinPart = Field(default_factory=TwinPart)
     quantisation: QuantisationPart | None = None
     start_from: str | None = None
     seed: Annotated[int, Field(ge=0)] = 0
@@ -146,6 +160,10 @@ def parse_recipe(data: Any) -> Recipe:
     kind = DATASETS.get(recipe.data.name)
     if recipe.kind == "ann" and recipe.quantisation is not None:
         raise UsageError("key 'quantisation'", "it is Loihi's, which runs spiking networks", "Drop it, or kind=ann")
+    if recipe.twin != TwinPart() and recipe.kind != "ann":
+        raise UsageError("key 'twin'", "it says which ANN to train, and kind is snn", "Add --set kind=ann")
+    if (recipe.twin.kind == "matched") != (recipe.twin.macs is not None):
+        raise UsageError("key 'twin.macs'", "it is what a matched twin needs, and no other", "Give both or neither")
     shapes = kind.shapes(validated(kind.params, recipe.data.params, "data.params"))
     _check_inputs("data.noise", recipe.data.noise, shapes)
     _check_inputs("encodings", recipe.encodings, shapes)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spikeport.models import MODELS
 from spikeport.models.network import SpikingNetwork
-from spikeport.models.twin import Twin
+from spikeport.models.twin import Equivalent, Twin
 from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.base import Dataset, Split
@@ -45,7 +45,14 @@ def build_network(recipe: Recipe) -> SpikingNetwork | Twin:
         if recipe.kind == "snn":
             steps = {name: encoded_shape(recipe.encodings[name], s, recipe.timesteps) for name, s in shapes.items()}
             return family.build(params, steps, classes)
-        return family.twin(params, {name: _per_run(recipe, name, s) for name, s in shapes.items()}, classes)
+        per_run = {name: _per_run(recipe, name, s) for name, s in shapes.items()}
+        return family.twin(params, per_run, classes, equivalent(recipe))
+
+
+def equivalent(recipe: Recipe) -> Equivalent:
+    """Return which ANN the recipe's twin is."""
+    frames = [s[0] for n, s in raw_shapes(recipe).items() if recipe.encodings[n].params.get("frames", False)]
+    return Equivalent(recipe.twin.kind, recipe.timesteps, frames[0] if frames else None, recipe.twin.macs)
 
 
 def _per_run(recipe: Recipe, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

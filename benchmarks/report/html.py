@@ -11,7 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from spikeport.benchmarks.blocks import Difference, EnergyComparison
-from spikeport.benchmarks.report import charts, placement, quantised, tables, text
+from spikeport.benchmarks.report import charts, pareto, placement, quantised, tables, text
 from spikeport.benchmarks.report.charts import Chart
 from spikeport.benchmarks.results import Results, Row
 from spikeport.files import new_file
@@ -48,7 +48,12 @@ def render_html(results: Results) -> str:
     single = {"accuracy": charts.accuracy(results), "activity": charts.activity(results)}
     single["energy"] = charts.energy(results)
     pictures = placement.pictures(results)
-    drawn = [c for c in (*single.values(), *inputs, *rasters, *traces, *(p.chart for p in pictures)) if c is not None]
+    sweeps = pareto.charts(results)
+    drawn = [
+        c
+        for c in (*single.values(), *sweeps, *inputs, *rasters, *traces, *(p.chart for p in pictures))
+        if c is not None
+    ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -65,6 +70,7 @@ def render_html(results: Results) -> str:
         rasters=list(zip(example.rasters, rasters, strict=True)) if example else [],
         traces=list(zip(example.traces, traces, strict=True)) if example else [],
         pictures=pictures,
+        sweeps=sweeps,
         placement=placement,
         losses=quantised.losses(results),
         losses_note=quantised.NOTE,

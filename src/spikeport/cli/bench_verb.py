@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from spikeport.benchmarks.runner import Request, run_benchmark
     from spikeport.benchmarks.samples import DataRequest
     from spikeport.benchmarks.subject import NirReading
+    from spikeport.benchmarks.sweep import Sweep
 
     if (args.dt is not None or args.register or args.if_step) and not any(path.is_file() for path in args.networks):
         reason = "no bare .nir file is named, and all else says its own dt and registers"
@@ -35,13 +36,14 @@ def run(args: argparse.Namespace) -> int:
     request = Request(
         networks=args.networks,
         backend_names=backend_names(args.backend, []),
-        ann=args.ann,
+        anns=args.ann,
         data=DataRequest(args.data, args.encoding, args.samples, args.skip_bad, args.data_param),
         reproduce=[_command()],
         reading=NirReading(args.dt, registers_of(args), args.if_step),
         weight_bits=weight_bits_of(args),
         energy_models=args.energy_model,
         cross_technology=args.cross_technology,
+        sweeps=[Sweep.parse(text) for text in args.sweep],
         measure=None if args.measure_energy is None else Plan(window_s=args.measure_energy),
     )
     outcome = run_benchmark(request, report_progress)

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     bundle = _export(snn, out / "av-digits.bundle")
     _say(f"running the same {args.samples} test samples on snntorch, the ANN twin, {', '.join(names)}")
     request = Request(
-        [snn], names, ann, DataRequest(limit=args.samples), _commands(snn, ann, bundle, args.samples), bundle
+        [snn], names, [ann], DataRequest(limit=args.samples), _commands(snn, ann, bundle, args.samples), bundle
     )
     outcome = run_benchmark(request, report_progress)
     write_reports(outcome, Namespace(json=out / "results.json", html=out / "report.html"))

@@ -123,7 +123,14 @@ def _bench(verbs: Verbs) -> None:
     _nir_reading(parser)
     _backends(parser, "backends to run, or `all` (default: none for a run, else reference)")
     _weight_bits(parser)
-    parser.add_argument("--ann", type=Path, metavar="RUN", help="the run of the ANN twin to compare with")
+    parser.add_argument(
+        "--ann",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="RUN",
+        help="the run of an ANN twin to compare with; again for each kind of twin (train --set kind=ann twin.kind=...)",
+    )
     parser.add_argument("--data", metavar="NAME|FILE.npz", help="labelled samples (default: the recipe's test split)")
     parser.add_argument(
         "--data-param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the dataset: folder=DIR"
@@ -138,6 +145,13 @@ def _bench(verbs: Verbs) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="skip and count unreadable samples")
     parser.add_argument("--samples", type=_count, metavar="N", help="the first N samples (default: all)")
     parser.add_argument("--floor", action="append", default=[], metavar="accuracy=X", help="fail below this")
+    parser.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="NAME=A,B,..",
+        help="also score under changed timesteps, weight_bits, threshold_scale or noise; again for another",
+    )
     _energy(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write results.json")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report page")

@@ -1,0 +1,150 @@
+"""Sweeps: the same network under one changed condition, point by point, beside the unchanged rows.
+
+`timesteps` stops every sample after its first N steps, encoded as before; `noise` sets the noise of all inputs;
+`threshold_scale` multiplies every firing threshold and exports the network again; `weight_bits` quantises.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import torch
+
+from spikeport.benchmarks.bundling import export_run
+from spikeport.benchmarks.rows import Scored
+from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
+from spikeport.benchmarks.subject import Subject, of_bundle
+from spikeport.errors import UsageError, did_you_mean
+from spikeport.models.network import SpikingNetwork
+from spikeport.models.state import neurons
+from spikeport.train.run import load_run
+
+Name = Literal["timesteps", "weight_bits", "threshold_scale", "noise"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One condition and its values."""
+
+    name: Name
+    values: tuple[float, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Sweep:
+        """Return the sweep of `timesteps=4,8,16`.
+
+        Raises:
+            UsageError: it is no sweep, a value does not fit, or stands there twice.
+        """
+        name, equals, listed = text.partition("=")
+        if name not in get_args(Name):
+            raise UsageError(f"--sweep {text}", "there is no such sweep", did_you_mean(name, get_args(Name)))
+        try:
+            values = tuple(float(part) for part in listed.split(","))
+        except ValueError:
+            values = ()
+        if not equals or not values or len(set(values)) != len(values):
+            raise UsageError(f"--sweep {text}", "it needs different numbers", f"Write {name}=1,2,4")
+        whole = name in ("timesteps", "weight_bits")
+        least = 0.0 if name == "noise" else 1.0 if whole else 1e-9
+        for value in values:
+            if not least <= value < float("inf") or (whole and value != int(value)):
+                kind = "a whole number of at least 1" if whole else "0 or more" if name == "noise" else "above 0"
+                raise UsageError(f"--sweep {text}", f"{value:g} is not {kind}", "Correct it")
+        return cls(cast(Name, name), values)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a sweep, with what to score there.
+
+    Attributes:
+        sweep: which.
+        value: of it.
+        subject: the network there.
+        samples: the samples there.
+    """
+
+    sweep: Name
+    value: float
+    subject: Subject
+    samples: Samples
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The kinds of rows that the condition changes; the others are those of the unchanged network."""
+        if self.sweep == "weight_bits":
+            return ("backend",)
+        return ("ann", "snn", "backend") if self.sweep == "noise" else ("snn", "backend")
+
+    def marked(self, scored: Scored) -> Scored:
+        """Return the row with its condition, under an id of its own."""
+        row = scored.row
+        told = f"{self.value:g}"
+        condition = {**row.condition, ("T" if self.sweep == "timesteps" else self.sweep): self.value}
+        changes = {"id": f"{row.id}@{self.sweep}={told}", "condition": condition, "swept": {self.sweep: self.value}}
+        return replace(scored, row=row.model_copy(update=changes))
+
+
+def points(
+    sweep: Sweep, path: Path, subject: Subject, samples: Samples, request: DataRequest, scratch: Path
+) -> Iterator[Point]:
+    """Yield the points of a sweep of the network at `path`.
+
+    Raises:
+        UsageError: the network or its samples cannot be swept so.
+    """
+    for value in sweep.values:
+        if sweep.name == "timesteps":
+            yield Point(sweep.name, value, subject, _stopped(samples, int(value)))
+        elif sweep.name == "noise":
+            noisy = _noisy(subject, request, value)
+            found = load_samples(request, noisy.recipe, noisy.shapes, noisy.timesteps, noisy.classes)
+            yield Point(sweep.name, value, noisy, found)
+        elif sweep.name == "threshold_scale":
+            yield Point(sweep.name, value, _scaled(path, subject, value, scratch), samples)
+        else:
+            yield Point(sweep.name, value, subject, samples)
+
+
+def check_names(sweeps: Sequence[Sweep]) -> None:
+    """Raise where one condition is swept twice."""
+    names = [sweep.name for sweep in sweeps]
+    if len(set(names)) != len(names):
+        raise UsageError("--sweep", "one condition is swept twice", "List all values in one --sweep")
+
+
+def _stopped(samples: Samples, steps: int) -> Samples:
+    if steps > samples.timesteps:
+        reason = f"the samples have {samples.timesteps} steps"
+        raise UsageError(f"--sweep timesteps={steps}", reason, "Train with more, or sweep fewer")
+    return replace(samples, encoded={name: x[:steps] for name, x in samples.encoded.items()})
+
+
+def _noisy(subject: Subject, request: DataRequest, level: float) -> Subject:
+    recipe = subject.recipe
+    named = request.data is None or (recipe is not None and request.data == recipe.data.name)
+    if recipe is None or not named:
+        reason = "noise is added by the dataset of the network's recipe, and these samples are a file or another's"
+        raise UsageError("--sweep noise", reason, "Bench a run or its bundle on its own data")
+    data = recipe.data.model_copy(update={"noise": dict.fromkeys(subject.shapes, level)})
+    return replace(subject, recipe=recipe.model_copy(update={"data": data}))
+
+
+def _scaled(path: Path, subject: Subject, factor: float, scratch: Path) -> Subject:
+    if subject.network is None:
+        reason = "thresholds are scaled in the snnTorch network, which is exported again"
+        raise UsageError("--sweep threshold_scale", reason, "Bench the run instead of its bundle or file")
+    run = load_run(path)
+    network = copy.deepcopy(run.network)
+    assert isinstance(network, SpikingNetwork)
+    with torch.no_grad():
+        for neuron in neurons(network.core).values():
+            neuron.threshold.mul_(factor)
+    place = scratch / f"{subject.name}-threshold-{factor:g}.bundle"
+    bundle = export_run(replace(run, network=network), place)
+    return replace(of_bundle(subject.name, bundle), network=network)

@@ -1,0 +1,127 @@
+"""Sweeps and several twins, on a small trained run: a point that changes nothing equals the unchanged row."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import bench_results as bench
+import pytest
+
+from spikeport.benchmarks.report import pareto, render_html
+from spikeport.benchmarks.results import read_results
+from spikeport.benchmarks.sweep import Sweep, check_names
+from spikeport.cli import main
+from spikeport.errors import UsageError
+from spikeport.train.recipe import load_recipe
+from spikeport.train.run import train_run
+
+SMALL = ["training.epochs=1", "timesteps=4", "data.params.frames=4", "model.params={channels: [2, 3]}"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    kinds = {"snn": [], "relu": ["kind=ann"], "quantised": ["kind=ann", "twin.kind=quantised"]}
+    for name, settings in kinds.items():
+        train_run(load_recipe("av-digits", [*SMALL, *settings]), folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def swept(runs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "r.json"
+    argv = ["bench", runs / "snn", "--ann", runs / "relu", "--ann", runs / "quantised", "--backend", "reference"]
+    argv += ["--backend", "loihi", "--samples", "20", "--json", out, "--html", out.with_suffix(".html")]
+    for text in ("timesteps=2,4", "threshold_scale=0.5,1", "noise=0,3", "weight_bits=2"):
+        argv += ["--sweep", text]
+    assert main([str(a) for a in argv]) in (0, 1)
+    return {row.id: row for row in read_results(out).rows}, read_results(out)
+
+
+def test_a_point_that_changes_nothing_equals_the_unchanged_row(swept):
+    rows, _ = swept
+    for point in ("timesteps=4", "threshold_scale=1", "noise=0"):
+        for name in ("snn", "reference"):
+            same = rows[f"snn/{name}@{point}"]
+            assert same.counts == rows[f"snn/{name}"].counts, (name, point)
+            assert same.accuracy == rows[f"snn/{name}"].accuracy
+            assert same.status == "ok", same.reason
+
+
+def test_every_sweep_changes_what_it_says(swept):
+    rows, _ = swept
+    base = rows["snn/snn"].counts.totals
+
+    def totals(point):
+        return rows[f"snn/snn@{point}"].counts.totals
+
+    assert totals("timesteps=2").neuron_updates * 2 == base.neuron_updates
+    assert rows["snn/snn@timesteps=2"].condition["T"] == 2
+    assert totals("threshold_scale=0.5").spikes > base.spikes
+    assert totals("noise=3").spikes != base.spikes
+    assert rows["snn/ann@noise=3"].accuracy.n == 20
+    assert rows["snn/loihi@weight_bits=2"].condition["weight_bits"] == 2
+    assert "snn/reference@weight_bits=2" not in rows
+    assert "snn/ann@timesteps=2" not in rows
+
+
+def test_each_twin_has_its_row_and_its_verdict(swept):
+    rows, results = swept
+    assert "with 3-bit activations, for T = 4" in rows["snn/ann-quantised"].twin
+    assert rows["snn/ann"].twin.startswith("same topology with ReLU:")
+    assert {c.ann for c in results.comparisons} == {"snn/ann", "snn/ann-quantised"}
+    page = render_html(results)
+    assert "horowitz45-compute against snn/ann-quantised" in page
+    assert 'id="sweeps"' in page
+    charts = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S).group(1))
+    assert {"chart-pareto-operations", "chart-pareto-energy"} <= set(charts)
+
+
+def test_the_same_twin_twice_is_refused(runs, capsys):
+    argv = ["bench", runs / "snn", "--ann", runs / "relu", "--ann", runs / "relu", "--samples", "5"]
+    assert main([str(a) for a in argv]) == 2
+    assert "same kind of twin" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("timestep=4", "Did you mean 'timesteps'"),
+        ("timesteps", "different numbers"),
+        ("timesteps=4,4", "different numbers"),
+        ("timesteps=4,x", "different numbers"),
+        ("timesteps=2.5", "whole number"),
+        ("weight_bits=0", "whole number"),
+        ("threshold_scale=0", "above 0"),
+        ("noise=-1", "0 or more"),
+        ("noise=inf", "0 or more"),
+        ("noise=nan", "0 or more"),
+    ],
+)
+def test_sweeps_that_are_none(text, match):
+    with pytest.raises(UsageError, match=match):
+        Sweep.parse(text)
+
+
+def test_one_condition_is_swept_once():
+    with pytest.raises(UsageError, match="swept twice"):
+        check_names([Sweep.parse("noise=0"), Sweep.parse("noise=1")])
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--sweep", "timesteps=5"], "the samples have 4 steps"),
+        (["--sweep", "weight_bits=4"], "no backend is named that quantises"),
+    ],
+)
+def test_sweeps_that_cannot_be_done_are_refused(runs, capsys, options, match):
+    assert main(["bench", str(runs / "snn"), "--samples", "5", *options]) == 2
+    assert match in capsys.readouterr().err
+
+
+def test_the_front_by_hand():
+    points = [(3, 90.0), (1, 80.0), (2, 70.0), (4, 90.0), (5, 95.0), (1, 60.0)]
+    assert pareto.front(points) == [(1, 80.0), (3, 90.0), (5, 95.0)]
+    assert pareto.charts(bench.results()) == ()
