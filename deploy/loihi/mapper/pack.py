@@ -18,7 +18,8 @@ ORDER = (*RESOURCES, "out_axons", "populations", "formats")
 def pack(runs: Mapping[str, Runs], fans: Mapping[str, Fan], sent: Mapping[str, Ints], chip: Chip) -> Ints:
     """Return the core of every run, runs in the order of populations and neurons.
 
-    Needs are added up, though runs on one core may share axons: a core never holds more than the sums say.
+    Needs are added up, though runs on one core may share axons: a core never holds more than the sums say. Two runs of
+    one population never share a core: they were cut because one core does not hold both.
 
     Args:
         runs: of every population.
@@ -36,12 +37,15 @@ def pack(runs: Mapping[str, Runs], fans: Mapping[str, Fan], sent: Mapping[str, I
     if chip.limits.populations.value == 1:
         return cores
     held = np.zeros_like(needs)
+    owners = np.repeat(np.arange(len(runs)), [len(r.used) for r in runs.values()])
+    there = np.zeros((len(runs), len(needs)), np.bool_)
     used = 0
     for i, need in enumerate(needs):
-        room = np.all(held[:used] + need <= limits, axis=1)
+        room = np.all(held[:used] + need <= limits, axis=1) & ~there[owners[i], :used]
         core = int(room.argmax()) if room.any() else used
         used = max(used, core + 1)
         held[core] += need
+        there[owners[i], core] = True
         cores[i] = core
     return cores
 
