@@ -21,9 +21,11 @@ from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.marks import mark, mark_of
 from spikeport.benchmarks.counting.torch_counter.neurons import STATE, UPDATE_ARITHMETIC
 from spikeport.benchmarks.counting.torch_counter.spikes import SpikeTally
+from spikeport.benchmarks.counting.torch_counter.tally import Tally
 from spikeport.errors import UsageError
 
 _SAME_ORDER = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
+_Guard = torch._C._DisableTorchDispatch
 _POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 KEEPS_BINARY = (*_POOLS, *_SAME_ORDER)
 """Modules that hand on nothing but elements of their input, in evaluation mode."""
@@ -132,20 +134,28 @@ class Hooks:
         self._handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
 
     def _quiet(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        guard = torch._C._DisableTorchDispatch()
+        guard = _Guard()
         guard.__enter__()  # type: ignore[no-untyped-call]
         self._guards.append(guard)
         if not self.started:
             raise UsageError("SpikeCounter", "no batch was started", "Call start(len(x)) before each batch")
 
     def _layer(self, path: str, module: nn.Module, inner: bool) -> Any:
+        tallies: dict[tuple[torch.Size, torch.device], Tally] = {}
+
         def count(_: nn.Module, args: Any, kwargs: Any) -> None:
             self._quiet(module, args, kwargs)
-            if inner and module not in self._fresh:
-                return
-            self._fresh.discard(module)
+            if inner:
+                if module not in self._fresh:
+                    return
+                self._fresh.discard(module)
             x = args[0] if args else kwargs["input"]
-            count_layer(self.ledger, path, module, x, args[1] if len(args) > 1 else kwargs.get("hx"))
+            if tally := tallies.get((x.shape, x.device)):
+                tally.add(x)
+                return
+            found = count_layer(self.ledger, path, module, x, args[1] if len(args) > 1 else kwargs.get("hx"))
+            if found is not None:
+                tallies[x.shape, x.device] = found
 
         return count
 
@@ -154,7 +164,8 @@ class Hooks:
 
         def begin(_: nn.Module, args: Any, kwargs: Any) -> None:
             self._quiet(neuron, args, kwargs)
-            self._fresh.update(inner)
+            if inner:
+                self._fresh.update(inner)
 
         return begin
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from spikeport.benchmarks.counting.torch_counter.fan import Geometry, conv_fan_out, present
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.neurons import ONE_TO_ONE
+from spikeport.benchmarks.counting.torch_counter.tally import Tally
 
 _CONVOLUTIONS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 CELLS: dict[type[nn.Module], int] = {nn.RNNCell: 1, nn.GRUCell: 3, nn.LSTMCell: 4}
@@ -29,28 +30,28 @@ def has_hook(module: nn.Module) -> bool:
     return kind is nn.Linear or kind in CELLS or kind in ONE_TO_ONE
 
 
-def count_layer(ledger: Ledger, name: str, module: Any, x: Tensor, hx: Any = None) -> None:
-    """Count the input `x` of `module`; `hx` is a cell's state."""
+def count_layer(ledger: Ledger, name: str, module: Any, x: Tensor, hx: Any = None) -> Tally | None:
+    """Count the input `x` of `module`, and return the tally that inputs like it go to; `hx` is a cell's state."""
     kind = type(module)
     if kind in CELLS:
         count_cell(ledger, name, module, x, hx)
-    elif kind is nn.Linear:
-        count_matrix(ledger, name, module.weight, x)
-    elif kind in ONE_TO_ONE:
+        return None
+    if kind is nn.Linear:
+        return count_matrix(ledger, name, module.weight, x)
+    if kind in ONE_TO_ONE:
         shape = tuple(x.shape[1:])
-        ledger.events(name, x, shape, lambda: torch.ones(shape, dtype=torch.int64), (torch.as_tensor(module.V),))
-    else:
-        shape = tuple(x.shape[-_CONVOLUTIONS[kind] - 1 :])
-        ledger.events(name, x, shape, lambda: _conv_fan(ledger, module, shape), (module.weight,))
+        return ledger.events(name, x, shape, lambda: torch.ones(shape, dtype=torch.int64), (torch.as_tensor(module.V),))
+    shape = tuple(x.shape[-_CONVOLUTIONS[kind] - 1 :])
+    return ledger.events(name, x, shape, lambda: _conv_fan(ledger, module, shape), (module.weight,))
 
 
-def count_matrix(ledger: Ledger, name: str, weight_ON: Tensor, x: Tensor) -> None:
+def count_matrix(ledger: Ledger, name: str, weight_ON: Tensor, x: Tensor) -> Tally:
     """Count `x @ weight.T`."""
 
     def fan() -> Tensor:
         return present(weight_ON, ledger.options.nonzero_weights_only).sum(0).to(torch.int64)
 
-    ledger.events(name, x, (weight_ON.shape[1],), fan, (weight_ON,))
+    return ledger.events(name, x, (weight_ON.shape[1],), fan, (weight_ON,))
 
 
 def _conv_fan(ledger: Ledger, module: Any, shape: tuple[int, ...]) -> Tensor:

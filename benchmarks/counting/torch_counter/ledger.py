@@ -79,8 +79,8 @@ class Ledger:
 
     def events(
         self, name: str, z: Tensor, shape: tuple[int, ...], fan: Callable[[], Tensor], weights: tuple[Tensor, ...]
-    ) -> None:
-        """Count `z` of [..., *shape] as the input of a weighted layer.
+    ) -> Tally:
+        """Count `z` of [..., *shape] as the input of a weighted layer, and return its tally.
 
         Args:
             name: the layer's.
@@ -94,14 +94,12 @@ class Ledger:
         tally = self.weighted.get((name, shape, z.device))
         if tally is None:
             tally = self._open((name, shape, z.device), fan, weights)
-        try:
-            tally.add(z)
-        except ValueError as error:
-            raise UnfaithfulError(f"layer '{name}'", str(error), "Count it without by_sample") from None
+        tally.add(z)
+        return tally
 
     def _open(self, key: _Key, fan: Callable[[], Tensor], weights: tuple[Tensor, ...]) -> Tally:
         sizes = (sum(w.numel() for w in weights), sum(int((w == 0).sum()) for w in weights))
-        tally = Tally(key[1], fan, sizes, key[2], self.options.by_step, self.options.by_sample)
+        tally = Tally(key[0], key[1], fan, sizes, key[2], self.options.by_step, self.options.by_sample)
         # A layer that first runs now has done nothing for the batches before.
         tally.start(self.batch)
         return self.weighted.setdefault(key, tally)

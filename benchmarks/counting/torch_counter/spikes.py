@@ -21,7 +21,7 @@ class SpikeTally:
         self.state = 0
         self.state_bytes = 0
         self.touched = 0
-        self._sums: dict[tuple[int, torch.device], Sums] = {}
+        self._sums: dict[tuple[torch.Size, torch.device], Sums] = {}
 
     def add(self, spikes: Tensor, neuron: nn.Module, batch: int) -> None:
         """Count one update's output, and mark it for the layers behind."""
@@ -29,10 +29,10 @@ class SpikeTally:
         rows = len(spikes) if spikes.ndim > 1 else 1
         z_RN = spikes.reshape(rows, -1)
         sums = column_sums(z_RN if self.binary else z_RN.bool().to(torch.float32))
-        key = (len(sums), sums.device)
-        if key not in self._sums:
-            self._sums[key] = Sums(*key)
-        self._sums[key].add(sums, rows)
+        held = self._sums.get((spikes.shape, spikes.device))
+        if held is None:
+            held = self._sums[spikes.shape, spikes.device] = Sums(len(sums), spikes.device)
+        held.add(sums, rows)
         self._account(spikes, neuron, batch)
         if self.binary:
             mark(spikes, sums)

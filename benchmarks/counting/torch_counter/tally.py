@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from spikeport.benchmarks.counting.torch_counter.marks import EXACT_ROWS, Mark, column_sums, mark_of
+from spikeport.errors import UnfaithfulError
 
 
 class Sums:
@@ -47,6 +48,7 @@ class Tally:
     """Counts the elements of one layer's inputs by position: of magnitude 1, and graded.
 
     Args:
+        name: the layer's.
         shape: of one row.
         fan: makes the fan-out map of that shape, int64; called once.
         weights: stored weights and how many are 0.
@@ -57,6 +59,7 @@ class Tally:
 
     def __init__(
         self,
+        name: str,
         shape: tuple[int, ...],
         fan: Callable[[], Tensor],
         weights: tuple[int, int],
@@ -64,6 +67,7 @@ class Tally:
         by_step: bool,
         by_sample: bool,
     ) -> None:
+        self.name = name
         self.width = prod(shape)
         self.fan_N = fan().reshape(-1)
         self.weights, self.zero_weights = weights
@@ -83,14 +87,13 @@ class Tally:
 
     def add(self, z: Tensor) -> None:
         """Count `z`, of shape [..., *shape]."""
-        z = z.detach()
+        mark = mark_of(z)
         rows = z.numel() // self.width
         self.rows += rows
-        mark = mark_of(z)
         if mark is not None and self._fan_wide is None:
             self.unit.add(_sums(z, mark, rows, self.width), rows)
             return
-        z_RN = z.reshape(rows, self.width)
+        z_RN = z.detach().reshape(rows, self.width)
         nonzero, other = z_RN.bool(), _not_unit(z_RN)
         if self._fan_wide is not None:
             self._detail(nonzero, other, len(z) if z.ndim else 1)
@@ -110,7 +113,8 @@ class Tally:
         if self.samples is not None:
             size = len(self.samples[-1])
             if lead != size:
-                raise ValueError(f"its first axis has {lead} elements where the batch has {size} samples")
+                reason = f"its input's first axis has {lead} elements where the batch has {size} samples"
+                raise UnfaithfulError(f"layer '{self.name}'", reason, "Count it without by_sample")
             self.samples[-1] += split.reshape(2, size, -1).sum(2).T
 
     def totals(self) -> tuple[int, int, int]:
@@ -123,7 +127,7 @@ class Tally:
 def _sums(z: Tensor, mark: Mark, rows: int, width: int) -> Tensor:
     if mark.sums is not None and mark.sums.numel() == width:
         return mark.sums
-    return column_sums(z.reshape(rows, width))
+    return column_sums(z.detach().reshape(rows, width))
 
 
 def _not_unit(z: Tensor) -> Tensor:
