@@ -78,10 +78,15 @@ def _matrix(layer: SuiteLayer, shape: tuple[int, ...]) -> csr_array:
 def suite_nets() -> list[SuiteNet]:
     """Return all of them, calibrated."""
     return [
-        _net("dense-784-512-10", (784,), [512, 10]),
+        dense_net(),
         _net("conv-28", (1, 28, 28), [(8, 5), (16, 3), 10]),
         _net("conv-34", (2, 34, 34), [(16, 5), (32, 3), 10]),
     ]
+
+
+def dense_net() -> SuiteNet:
+    """Return the fully connected one."""
+    return _net("dense-784-512-10", (784,), [512, 10])
 
 
 def _net(name: str, shape: tuple[int, ...], sizes: Sequence[int | tuple[int, int]]) -> SuiteNet:

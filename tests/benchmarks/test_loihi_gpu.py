@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spikeport.benchmarks import loihi_gpu
-from spikeport.benchmarks.suites.loihi_nets import suite_nets
+from spikeport.benchmarks.suites import loihi_nets
 
 
 def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,7 +16,7 @@ def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 def test_it_times_equal_work(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(loihi_gpu, "suite_nets", lambda: suite_nets()[:1])
+    monkeypatch.setattr(loihi_gpu, "suite_nets", lambda: [loihi_nets.dense_net()])
     monkeypatch.setattr(loihi_gpu, "ROUNDS", 1)
     assert loihi_gpu.main(["--device", "cpu", "--batch", "2"]) == 0
     shown = capsys.readouterr().out

@@ -222,7 +222,7 @@ def test_duplicate_entries_are_one_synapse() -> None:
     assert twice_raw.nnz == 2
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     st.integers(0, 10_000), st.sampled_from([5, 40, 2000]), st.sampled_from([60, 250]), st.sampled_from([None, 4, 150])
 )

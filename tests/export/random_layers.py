@@ -75,7 +75,7 @@ def norm(draws: Draws, size: Shape) -> Drawn:
 
 
 def pool2d(draws: Draws, size: Shape) -> Drawn:
-    kind = draws.choice(["avg", "avg", "sum", "sum", "max", "max", "adaptive"])
+    kind = draws.choice(["avg", "avg", "sum", "sum", "max", "max", "adaptive", "adaptive"])
     padding = draws.integer(0, 2)
     layer: nn.Module = {
         "avg": lambda: nn.AvgPool2d(2, padding=padding),
