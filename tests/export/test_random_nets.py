@@ -14,7 +14,7 @@ from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import Agreement, audit
 from spikeport.export.back import imported
 from spikeport.export.convert import convert
-from spikeport.export.convert.trace import trace
+from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.cut import cut, needs_host
 from spikeport.export.graph import ChipGraph
 from spikeport.export.run_parts import run_parts
@@ -85,17 +85,25 @@ class Tally:
 def exported(model, sample) -> tuple[ChipGraph | None, int]:
     """Return the graph, if it is one, and the spikes that agreed at every neuron node."""
     first = {n: x[0] for n, x in sample.items()}
-    traced = trace(model, first)
-    if not needs_host(traced):
+    try:
         conversion = convert(model, first, DT)
-        return conversion.graph, spikes_of(verify(conversion, sample))
+    except UnfaithfulError:
+        traced = trace(model, first)
+        if not needs_host(traced):
+            raise
+        return None, cut_spikes(traced, sample)
+    return conversion.graph, spikes_of(verify(conversion, sample))
+
+
+def cut_spikes(traced: Trace, sample) -> int:
+    """Return the spikes that agreed on the chip's parts of a network that is cut."""
     step = cut(traced)
     tensors = run_parts(step, sample, traced.loops).tensors
     spikes = 0
     for part in (part for part in step.parts if part.kind == "chip"):
         given = {a: tensors[t] for a, t in part.inputs}
         spikes += spikes_of(verify(convert(part.module, {n: x[0] for n, x in given.items()}, DT), given))
-    return None, spikes
+    return spikes
 
 
 def spikes_of(agreement: Agreement) -> int:
