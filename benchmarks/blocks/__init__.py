@@ -1,0 +1,54 @@
+"""The blocks that `results.json` is made of; `results.py` puts them together."""
+
+from spikeport.benchmarks.blocks.agreement import Agreement, Divergence, NodeAgreement
+from spikeport.benchmarks.blocks.base import Block, unexplained
+from spikeport.benchmarks.blocks.counts import (
+    Counts,
+    DenseNode,
+    NeuronNode,
+    Node,
+    NotCounted,
+    PerSample,
+    Stage,
+    SynapseNode,
+    Totals,
+)
+from spikeport.benchmarks.blocks.energy import (
+    EnergyComparison,
+    EnergyEstimate,
+    Measured,
+    PublishedThreshold,
+    VariantComparison,
+)
+from spikeport.benchmarks.blocks.example import Example, Heatmap, Raster, Trace
+from spikeport.benchmarks.blocks.scores import Accuracy, Dataset, Difference, Timing
+
+__all__ = [
+    "Accuracy",
+    "Agreement",
+    "Block",
+    "Counts",
+    "Dataset",
+    "DenseNode",
+    "Difference",
+    "Divergence",
+    "EnergyComparison",
+    "EnergyEstimate",
+    "Example",
+    "Heatmap",
+    "Measured",
+    "NeuronNode",
+    "Node",
+    "NodeAgreement",
+    "NotCounted",
+    "PerSample",
+    "PublishedThreshold",
+    "Raster",
+    "Stage",
+    "SynapseNode",
+    "Timing",
+    "Totals",
+    "Trace",
+    "VariantComparison",
+    "unexplained",
+]

@@ -1,0 +1,51 @@
+"""Blocks of what a row reaches: the samples it was scored on, its accuracy and its speed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from spikeport.benchmarks.blocks.base import Amount, Block, Fraction
+
+
+class Dataset(Block):
+    """What the row was scored on. `note` is shown wherever a figure stands."""
+
+    name: str
+    split: str
+    samples: Annotated[int, Field(ge=1)]
+    note: str
+
+
+class Accuracy(Block):
+    """A proportion of right answers with Wilson's 95 % interval."""
+
+    value: Fraction
+    n: Annotated[int, Field(ge=1)]
+    ci95: tuple[Fraction, Fraction]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Accuracy:
+        if not self.ci95[0] <= self.value <= self.ci95[1]:
+            raise ValueError(f"accuracy {self.value} is outside its interval {list(self.ci95)}")
+        return self
+
+
+class Timing(Block):
+    """Wall time of the simulation on this machine; says nothing about a chip's speed."""
+
+    ms_per_step: Amount
+    samples_per_s: Amount
+    batch: Annotated[int, Field(ge=1)]
+
+
+class Difference(Block):
+    """Accuracy of row `first` minus that of row `second` on the same samples."""
+
+    first: str
+    second: str
+    value: Annotated[float, Field(ge=-1, le=1)]
+    ci95: tuple[float, float]
+    n: Annotated[int, Field(ge=1)]
+    method: str
