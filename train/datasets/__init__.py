@@ -12,3 +12,4 @@ if TYPE_CHECKING:
 DATASETS: Registry[DatasetKind] = Registry("dataset")
 DATASETS.register("av-digits", "spikeport.train.datasets.av_digits:KIND")
 DATASETS.register("nmnist", "spikeport.train.datasets.nmnist:KIND")
+DATASETS.register("nmnist-digits", "spikeport.train.datasets.nmnist_digits:KIND")
