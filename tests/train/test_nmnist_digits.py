@@ -92,6 +92,23 @@ def test_channels_double_with_level_crossing(folders: dict[str, str]) -> None:
     assert split.inputs["visual"].max() > 1
 
 
+def test_training_noise_is_for_training_and_the_input_named(folders: dict[str, str]) -> None:
+    clean, noisy = opened(folders), opened(folders, train_noise_db={"visual": 0.0})
+    for part in PARTS:
+        a, b = clean.split(part, 2), noisy.split(part, 2)
+        assert np.array_equal(a.inputs["audio"], b.inputs["audio"])
+        share = b.inputs["visual"].sum() / a.inputs["visual"].sum()
+        assert share == (2 if part == "train" else 1)
+    with pytest.raises(UsageError, match="train_noise_db"):
+        opened(folders, train_noise_db={"image": 0.0})
+
+
+def test_both_inputs_are_events() -> None:
+    assert DATASETS.get("nmnist-digits").events == {"visual", "audio"}
+    assert DATASETS.get("nmnist").events == {"events"}
+    assert DATASETS.get("av-digits").events == frozenset()
+
+
 def test_speakers_are_held_out(folders: dict[str, str]) -> None:
     data = opened(folders, split="speakers", test_speakers=["bob"])
     heard = {part: set(data.spoken.speakers_N[data.audio_rows[part]].tolist()) for part in PARTS}

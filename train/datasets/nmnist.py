@@ -199,4 +199,5 @@ KIND = DatasetKind(
     classes=CLASSES,
     shapes=shapes,
     open=NMnist,
+    events=frozenset({"events"}),
 )
