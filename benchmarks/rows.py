@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from spikeport.benchmarks import blocks
 from spikeport.benchmarks.counting.ann import count_ann
+from spikeport.benchmarks.counting.crossings import count_crossings
 from spikeport.benchmarks.counting.layers import AnnCounts
 from spikeport.benchmarks.counting.network import NetworkCounts, ann_block, snn_block, stage_shares
 from spikeport.benchmarks.counting.stage import count_stage
@@ -33,7 +34,7 @@ from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network, sc
 from spikeport.deploy.quantised import by_layer, losses_of, told_bits
 from spikeport.errors import SpikeportError, UnavailableError, UnfaithfulError, UsageError
 from spikeport.export.audit import Agreement
-from spikeport.export.drafts import draft
+from spikeport.export.segments import draft_network
 from spikeport.export.verify import describe
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
@@ -129,8 +130,8 @@ def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -
     with torch.no_grad():
         answer = network(inputs)
     seconds = time.perf_counter() - start
-    logits_NK = answer if network.readout else answer.sum(0).flatten(1)
-    drafts = draft(network.core, None, inputs, subject.staged.dt_s, network.input_names, check=False)
+    logits_NK = answer if network.reads_out else answer.sum(0).flatten(1)
+    drafts = draft_network(network, inputs, subject.staged.dt_s, check=False)
     tensors = {name: x.numpy() for name, x in drafts.tensors.items()}
     given = {chip.name: {node: tensors[t] for node, t in chip.inputs.items()} for chip in drafts.chips}
     run = NetworkRun(tensors, given, {chip.name: chip.recording for chip in drafts.chips}, seconds)
@@ -176,7 +177,8 @@ def _finish(
     network = subject.staged
     agreements = audit_run(network, run)
     chip = {s.name: count_stage(s.graph, run.chip_inputs[s.name], run.recordings[s.name]) for s in network.chips}
-    counts = NetworkCounts(chip, subject.host_layers(samples.timesteps))
+    crossings = count_crossings(network, run.chip_inputs, run.recordings)
+    counts = NetworkCounts(chip, subject.host_layers(samples.timesteps), crossings)
     quantised = any(recording.unit_roundoff is None for recording in run.recordings.values())
     status, reason = _verdict(agreements, quantised)
     row = Row(

@@ -143,7 +143,7 @@ def _scaled(path: Path, subject: Subject, factor: float, scratch: Path) -> Subje
     network = copy.deepcopy(run.network)
     assert isinstance(network, SpikingNetwork)
     with torch.no_grad():
-        for neuron in neurons(network.core).values():
+        for neuron in neurons(network).values():
             neuron.threshold.mul_(factor)
     place = scratch / f"{subject.name}-threshold-{factor:g}.bundle"
     bundle = export_run(replace(run, network=network), place)

@@ -37,7 +37,7 @@ def looped_stages(network: StagedNetwork) -> range:
         places += readers + writers
     span = range(min(places), max(places) + 1) if places else range(0)
     for stage in network.stages[span.start : span.stop]:
-        if isinstance(stage, HostStage) and stage.form == "window":
+        if isinstance(stage, HostStage) and stage.form != "step":
             raise ArtefactError(f"stage '{stage.name}'", "it takes a whole window within a loop", "Export again")
     return span
 

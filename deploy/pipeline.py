@@ -100,7 +100,7 @@ def _run_looped(network: StagedNetwork, looped: range, run: NetworkRun) -> None:
 def _run_host(stage: HostStage, run: NetworkRun) -> None:
     """Call a stage with state step by step, one without on all steps at once, and a window stage once.
 
-    What a window stage answers has no time axis of its own and becomes one step.
+    What a window stage answers has no time axis of its own and becomes one step; a sequence stage answers with T steps.
     """
     given = {node: run.tensors[tensor] for node, tensor in stage.inputs.items()}
     steps, batch = next(iter(given.values())).shape[:2]
@@ -114,7 +114,8 @@ def _run_host(stage: HostStage, run: NetworkRun) -> None:
     values = HostFunction(stage.path)(given)
     for node, tensor in stage.outputs.items():
         y = values[node]
-        run.tensors[tensor] = y.reshape(steps, batch, *y.shape[1:]) if stage.form == "step" else y[None]
+        shape = {"step": (steps, batch, *y.shape[1:]), "sequence": y.shape, "window": (1, *y.shape)}[stage.form]
+        run.tensors[tensor] = y.reshape(shape)
 
 
 def scores(run: NetworkRun, network: StagedNetwork) -> Array:

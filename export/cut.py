@@ -122,8 +122,8 @@ def needs_host(traced: Trace) -> bool:
     return any(_kind(node, traced) == "host" for node in traced.module.graph.nodes)
 
 
-def cut(traced: Trace) -> Cut:
-    """Cut a traced step into parts."""
+def cut(traced: Trace, stem: str = "") -> Cut:
+    """Cut a traced step into parts; the names of the tensors between them begin with `stem`."""
     levels = _levels(traced)
     root = split_module(traced.module, traced.module, lambda node: levels[node])
     tensors: dict[fx.Node, str | tuple[str, ...]] = {}
@@ -133,7 +133,7 @@ def cut(traced: Trace) -> Cut:
         if node.op == "placeholder":
             tensors[node] = next(names)
         elif node.op == "call_module":
-            part = _part(root, node, tensors)
+            part = _part(root, node, tensors, stem)
             parts.append(part)
             tensors[node] = part.outputs if len(part.outputs) > 1 else part.outputs[0]
         elif node.op == "call_function":
@@ -151,15 +151,15 @@ def _closed(part: Part, feedback: Mapping[str, str]) -> Part:
     return replace(part, loops=places)
 
 
-def _part(root: fx.GraphModule, node: fx.Node, tensors: Mapping[fx.Node, Any]) -> Part:
+def _part(root: fx.GraphModule, node: fx.Node, tensors: Mapping[fx.Node, Any], stem: str) -> Part:
     module = root.get_submodule(str(node.target))
     assert isinstance(module, fx.GraphModule)
     level = int(str(node.target).removeprefix("submod_"))
     _keep_constants(root, node, module)
     arguments = [str(n.target) for n in module.graph.nodes if n.op == "placeholder"]
     count = len(returned_nodes(module.graph))
-    stem = f"stage_{level}"
-    outputs = (stem,) if count == 1 else tuple(f"{stem}_{i}" for i in range(count))
+    tensor = f"{stem}stage_{level}"
+    outputs = (tensor,) if count == 1 else tuple(f"{tensor}_{i}" for i in range(count))
     sources = [source for source in node.args if isinstance(source, fx.Node) and source.op != "get_attr"]
     inputs = tuple((name, str(tensors[source])) for name, source in zip(arguments, sources, strict=True))
     return Part("host" if level % 2 else "chip", module, inputs, outputs)

@@ -6,9 +6,8 @@ Shapes: T time, B batch, `*` the value's own shape.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from spikeport.export.run_parts import run_parts
 from spikeport.export.verify import check_trace, record_model, verify
 from spikeport.files import sha256
 
-CORE, READOUT, SPIKES, LOGITS = "core", "readout", "spikes", "logits"
+CORE = "core"
 
 
 @dataclass
@@ -90,14 +89,25 @@ class Drafts:
 
 def draft(
     core: nn.Module,
-    readout: nn.Module | None,
     sample_TB: Mapping[str, Tensor],
     dt_s: float,
     names: tuple[str, ...] | None,
     check: bool,
     feedback: Mapping[str, int] | None = None,
+    part: str = "",
+    outputs: tuple[str, ...] = (),
 ) -> Drafts:
-    """Trace, cut, convert and verify a network on its sample.
+    """Trace, cut, convert and verify a step, or a network of window neurons, on its sample.
+
+    Args:
+        core: the network.
+        sample_TB: its inputs.
+        dt_s: the time step in seconds.
+        names: what to call forward's arguments, where not as in the code.
+        check: whether to audit.
+        feedback: see `spikeport.export`.
+        part: of which part of a network this is the step, in front of the names of its stages; "" for all.
+        outputs: what to call what it returns, where it is one chip stage and not as in its graph.
 
     Raises:
         UnfaithfulError: a part has no faithful form, or is not the model.
@@ -109,17 +119,12 @@ def draft(
     core = window.step if window else core
     traced = trace(core, first_B, names, feedback)
     if needs_host(traced):
-        found = _cut_stages(traced, sample_TB, dt_s, check)
-    else:
-        conversion = convert(core, first_B, dt_s, names, feedback)
-        stage = _chip(CORE, conversion, {n: n for n in sample_TB}, _fed_back(traced, sample_TB), check, window)
-        stage.outputs = {n: SPIKES if readout is not None else n for n in stage.conversion.graph.outputs}
-        outputs = {stage.outputs[n]: torch.from_numpy(stage.recording.nodes[n]) for n in stage.outputs}
-        found = Drafts((stage,), outputs, {**sample_TB, **outputs})
-    if readout is None:
-        return found
-    last = _readout(readout, found.outputs)
-    return replace(found, stages=(*found.stages, last), outputs={LOGITS: last.values_TB[LOGITS]})
+        return _cut_stages(traced, sample_TB, dt_s, check, part)
+    conversion = convert(core, first_B, dt_s, names, feedback)
+    stage = _chip(part or CORE, conversion, {n: n for n in sample_TB}, _fed_back(traced, sample_TB), check, window)
+    stage.outputs = dict(zip(conversion.outputs, outputs or conversion.outputs, strict=True))
+    values_TB = {tensor: torch.from_numpy(stage.recording.nodes[n]) for n, tensor in stage.outputs.items()}
+    return Drafts((stage,), values_TB, {**sample_TB, **values_TB})
 
 
 def _fed_back(traced: Trace, sample_TB: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -133,28 +138,31 @@ def _fed_back(traced: Trace, sample_TB: Mapping[str, Tensor]) -> Mapping[str, Te
     return {name: tensors[name] for name in traced.inputs}
 
 
-def _cut_stages(traced: Trace, sample_TB: Mapping[str, Tensor], dt_s: float, check: bool) -> Drafts:
-    step = cut(traced)
+def _cut_stages(traced: Trace, sample_TB: Mapping[str, Tensor], dt_s: float, check: bool, whole: str) -> Drafts:
+    stem = f"{whole}_" if whole else ""
+    step = cut(traced, stem)
     run = run_parts(step, sample_TB, traced.loops)
     if check:
         check_trace(traced, run.tensors)
     stages: list[ChipDraft | HostDraft] = []
     for i, part in enumerate(step.parts):
         stages.append(
-            _chip_part(i, part, run.tensors, dt_s, check) if part.kind == "chip" else draft_part(i, part, run)
+            _chip_part(f"{stem}chip_{i}", part, run.tensors, dt_s, check)
+            if part.kind == "chip"
+            else draft_part(f"{stem}host_{i}", i, part, run)
         )
     if not any(isinstance(stage, ChipDraft) for stage in stages):
-        raise UnfaithfulError("the model", "no part of it can run on a chip", "Export ANNs as ONNX")
+        raise UnfaithfulError(whole or "the model", "no part of it can run on a chip", "Export ANNs as ONNX")
     registers = [RegisterSpec(tensor=n, source=u, shape=traced.loops[n].shape) for n, u in step.registers.items()]
     outputs = {name: run.tensors[name] for name in step.outputs}
     return Drafts(tuple(stages), outputs, run.tensors, tuple(registers))
 
 
-def _chip_part(index: int, part: Part, tensors: Mapping[str, Tensor], dt_s: float, check: bool) -> ChipDraft:
+def _chip_part(name: str, part: Part, tensors: Mapping[str, Tensor], dt_s: float, check: bool) -> ChipDraft:
     sample_TB = {argument: tensors[tensor] for argument, tensor in part.inputs}
     conversion = convert(part.module, {n: x[0] for n, x in sample_TB.items()}, dt_s, feedback=part.loops)
     inputs = {argument: tensor for argument, tensor in part.inputs if argument not in part.loops}
-    stage = _chip(f"chip_{index}", conversion, inputs, sample_TB, check)
+    stage = _chip(name, conversion, inputs, sample_TB, check)
     stage.outputs = dict(zip(conversion.outputs, part.outputs, strict=True))
     return stage
 
@@ -170,14 +178,3 @@ def _chip(
     recording = window.record(conversion, sample_TB) if window else record_model(conversion, sample_TB)
     agreement = verify(conversion, sample_TB, recording) if check else None
     return ChipDraft(name, conversion, inputs, {}, recording, agreement)
-
-
-def _readout(readout: nn.Module, outputs: Mapping[str, Tensor]) -> HostDraft:
-    if len(outputs) != 1:
-        raise UnfaithfulError(READOUT, f"the core has {len(outputs)} outputs and the readout takes one", "Return one")
-    ((tensor, value_TBN),) = outputs.items()
-    private: Any = readout
-    with torch.no_grad():
-        logits_BK: Tensor = private(value_TBN.float())
-    values = {tensor: value_TBN, LOGITS: logits_BK[None]}
-    return HostDraft(READOUT, readout, "window", {"input": tensor}, {"output": LOGITS}, values)

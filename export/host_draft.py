@@ -22,7 +22,9 @@ from spikeport.export.host_verify import HostAgreement, verify_steps
 from spikeport.export.manifest import HostSpec
 from spikeport.export.onnx_macs import macs_per_call, stored_weights
 from spikeport.export.onnx_stage import (
+    BATCH,
     HOST_TOLERANCE,
+    TIME,
     HostFunction,
     export_step,
     export_window,
@@ -40,7 +42,7 @@ class HostDraft:
     Attributes:
         name: its name.
         module: the function, states outside.
-        form: `step` or `window`.
+        form: `step`; `sequence`, windows to windows; or `window`, windows to one answer.
         inputs: the tensor of each argument.
         outputs: the tensor of each result.
         values_TB: those tensors on the sample, as torch computes them.
@@ -54,7 +56,7 @@ class HostDraft:
 
     name: str
     module: nn.Module
-    form: Literal["step", "window"]
+    form: Literal["step", "sequence", "window"]
     inputs: dict[str, str]
     outputs: dict[str, str]
     values_TB: dict[str, Tensor]
@@ -72,24 +74,25 @@ class HostDraft:
             UnfaithfulError: onnxruntime computes something else.
         """
         path = folder / f"{index:02}_{self.name}.onnx"
-        if self.form == "window":
-            self._write_window(path)
-        else:
+        if self.form == "step":
             self._write_step(path)
+        else:
+            self._write_window(path)
         if self.agreement.difference > HOST_TOLERANCE:
             raise UnfaithfulError(
                 f"host stage '{self.name}'",
                 f"its ONNX form differs by {self.agreement.difference:.2g}",
                 "Please report this network",
             )
-        macs, left_out = macs_per_call(path)
+        timesteps = len(self.values_TB[next(iter(self.inputs.values()))])
+        macs, left_out = macs_per_call(path, None if self.form == "step" else {TIME: timesteps, BATCH: 1})
         carried = sum(prod(shape) for shape in self.states.values())
         return HostSpec(
             name=self.name,
             file=path.name,
             sha256=sha256(path),
             form=self.form,
-            timesteps_out=1 if self.form == "window" else len(self.values_TB[next(iter(self.inputs.values()))]),
+            timesteps_out=1 if self.form == "window" else timesteps,
             inputs=self.inputs,
             outputs=self.outputs,
             states=self.states,
@@ -101,12 +104,15 @@ class HostDraft:
         )
 
     def _write_window(self, path: Path) -> None:
-        ((argument, tensor),) = self.inputs.items()
-        ((result, answer),) = self.outputs.items()
-        given = self.values_TB[tensor].float()
-        export_window(self.module, given, path)
-        got = HostFunction(path)({argument: given.numpy()})[result]
-        self.agreement.difference = host_difference(self.values_TB[answer][0].float().numpy(), got)
+        given_TB = {name: self.values_TB[tensor].float() for name, tensor in self.inputs.items()}
+        axis_out = 0 if self.form == "window" else 1
+        refuse_mixing(self.name, self.module, list(given_TB.values()), tuple(self.outputs), 1, axis_out)
+        export_window(self.module, list(given_TB.values()), tuple(given_TB), tuple(self.outputs), path)
+        got = HostFunction(path)({name: x.numpy() for name, x in given_TB.items()})
+        expected = {name: self.values_TB[tensor].float().numpy() for name, tensor in self.outputs.items()}
+        if self.form == "window":
+            expected = {name: y[0] for name, y in expected.items()}
+        self.agreement.difference = max(host_difference(y, got[name]) for name, y in expected.items())
 
     def _write_step(self, path: Path) -> None:
         inputs_TB = {name: self.values_TB[tensor].float() for name, tensor in self.inputs.items()}
@@ -125,8 +131,8 @@ class HostDraft:
         self.agreement.difference = max(differences)
 
 
-def draft_part(index: int, part: Part, run: PartsRun) -> HostDraft:
-    """Return the draft of a host part that ran on the sample.
+def draft_part(name: str, index: int, part: Part, run: PartsRun) -> HostDraft:
+    """Return the draft `name` of the host part at `index` that ran on the sample.
 
     Raises:
         UnfaithfulError: a neuron in it has no faithful form, or it mixes the samples of a batch.
@@ -140,9 +146,9 @@ def draft_part(index: int, part: Part, run: PartsRun) -> HostDraft:
     first_B = {name: run.tensors[tensor][0] for name, tensor in inputs.items()}
     like = next(iter(first_B.values()))
     first_B |= {STATE_IN + name: like.new_zeros(len(like), *shape) for name, shape in states.items()}
-    refuse_mixing(f"host_{index}", step.module, [first_B[name] for name in step.arguments], step.results)
+    refuse_mixing(name, step.module, [first_B[name] for name in step.arguments], step.results)
     return HostDraft(
-        f"host_{index}",
+        name,
         step.module,
         "step",
         inputs,

@@ -54,7 +54,7 @@ class HostSpec(_Model):
     name: str
     file: FileName
     sha256: Sha256
-    form: Literal["step", "window"]
+    form: Literal["step", "sequence", "window"]
     timesteps_out: int = Field(ge=1)
     inputs: dict[str, str]
     outputs: dict[str, str]

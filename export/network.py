@@ -19,6 +19,7 @@ from spikeport.export.drafts import Drafts, draft
 from spikeport.export.host_draft import HostDraft
 from spikeport.export.host_state import FORGETS
 from spikeport.export.manifest import InputSpec, Manifest, RewriteSpec, Verification
+from spikeport.export.segments import draft_network
 from spikeport.files import new_folder, refuse_existing, sha256
 from spikeport.models.network import SpikingNetwork
 
@@ -68,11 +69,13 @@ def export_network(
         UsageError: `out` exists, or the sample does not fit.
     """
     refuse_existing(out)
-    core, readout = (model.core, model.readout) if isinstance(model, SpikingNetwork) else (model, None)
     names = model.input_names if isinstance(model, SpikingNetwork) else None
-    sample_TB = _named(core, sample, names)
+    sample_TB = _named(model, sample, names)
     _check_feedback(model, sample_TB, feedback or {})
-    stages = draft(core, readout, sample_TB, dt_s, names, check, feedback)
+    if isinstance(model, SpikingNetwork):
+        stages = draft_network(model, sample_TB, dt_s, check)
+    else:
+        stages = draft(model, sample_TB, dt_s, None, check, feedback)
     with new_folder(out) as folder:
         _write(folder, stages, sample_TB, dt_s, check, description)
     return Bundle.open(out)
@@ -80,16 +83,16 @@ def export_network(
 
 def _check_feedback(model: nn.Module, sample_TB: Mapping[str, Tensor], feedback: Mapping[str, int]) -> None:
     if feedback and isinstance(model, SpikingNetwork):
-        reason = "a SpikingNetwork calls its core without anything of the step before"
-        raise UsageError(f"feedback {dict(feedback)}", reason, "Export the core alone")
+        reason = "a SpikingNetwork calls its segments without anything of the step before"
+        raise UsageError(f"feedback {dict(feedback)}", reason, "Export the segment alone")
     if both := sorted(set(feedback) & set(sample_TB)):
         reason = "it is in the sample too, and comes from forward itself, from 0"
         raise UsageError(f"feedback '{both[0]}'", reason, "Leave it out of the sample")
 
 
-def _named(core: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None) -> dict[str, Tensor]:
+def _named(model: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None) -> dict[str, Tensor]:
     if isinstance(sample, Tensor):
-        first = (names or tuple(inspect.signature(getattr(core, "_orig_mod", core).forward).parameters))[0]
+        first = (names or tuple(inspect.signature(getattr(model, "_orig_mod", model).forward).parameters))[0]
         sample = {first: sample}
     tensors = {n: x.detach().cpu() for n, x in sample.items()}
     for name, x in tensors.items():

@@ -18,9 +18,14 @@ FREE = {
 }
 
 
-def macs_per_call(path: Path) -> tuple[int, tuple[str, ...]]:
-    """Return the multiply-accumulates of one call on one sample, and the operators that this leaves out."""
-    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+def macs_per_call(path: Path, sizes: Mapping[str, int] | None = None) -> tuple[int, tuple[str, ...]]:
+    """Return the multiply-accumulates of one call on one sample, and the operators that this leaves out.
+
+    Args:
+        path: the ONNX file.
+        sizes: of free dimensions by name, T of a window say; one that is not named counts once.
+    """
+    model = onnx.shape_inference.infer_shapes(_sized(onnx.load(path), sizes or {}), data_prop=bool(sizes))
     values = [*model.graph.value_info, *model.graph.input, *model.graph.output]
     shapes = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
     shapes |= {w.name: tuple(w.dims) for w in model.graph.initializer}
@@ -35,6 +40,17 @@ def macs_per_call(path: Path) -> tuple[int, tuple[str, ...]]:
         elif node.op_type not in FREE:
             left_out.add(node.op_type)
     return macs, tuple(sorted(left_out))
+
+
+def _sized(model: onnx.ModelProto, sizes: Mapping[str, int]) -> onnx.ModelProto:
+    """Give the free dimensions of the inputs their sizes; what is inferred from them is forgotten."""
+    if sizes:
+        del model.graph.value_info[:]
+    for value in model.graph.input:
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param in sizes:
+                dimension.dim_value = sizes[dimension.dim_param]
+    return model
 
 
 def stored_weights(path: Path) -> int:

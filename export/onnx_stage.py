@@ -22,20 +22,24 @@ from spikeport.errors import ArtefactError, UnfaithfulError
 
 # float32 sums of different order; host outputs are compared relative to their own largest value.
 HOST_TOLERANCE = 1e-5
+TIME, BATCH = "T", "B"
+"""What the ONNX files call their free dimensions."""
 
 HostArray = NDArray[np.float32]
 
 
-def export_window(function: nn.Module, sample_TBN: Tensor, path: Path) -> None:
-    """Write `function`, which maps a whole window [T, B, *shape] to [B, *shape], as ONNX with free T and B.
+def export_window(
+    function: nn.Module, sample_TBN: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str], path: Path
+) -> None:
+    """Write `function`, which maps whole windows [T, B, *shape] to windows or to [B, *shape], with free T and B.
 
     Raises:
         UnfaithfulError: torch cannot express it in ONNX.
     """
     # A dimension of size 1 would be taken for a constant.
-    example = torch.zeros(max(2, sample_TBN.shape[0]), max(2, sample_TBN.shape[1]), *sample_TBN.shape[2:])
-    dimensions = {0: torch.export.Dim("T"), 1: torch.export.Dim("B")}
-    export_torch(function, (example,), (dimensions,), ("input",), ("output",), path)
+    examples = tuple(torch.zeros(max(2, x.shape[0]), max(2, x.shape[1]), *x.shape[2:]) for x in sample_TBN)
+    dimensions = {0: torch.export.Dim(TIME), 1: torch.export.Dim(BATCH)}
+    export_torch(function, examples, tuple(dimensions for _ in examples), inputs, outputs, path)
 
 
 def export_step(
@@ -46,7 +50,7 @@ def export_step(
     Raises:
         UnfaithfulError: torch cannot express it in ONNX.
     """
-    batch = torch.export.Dim("B")
+    batch = torch.export.Dim(BATCH)
     examples = tuple(torch.zeros(max(2, len(x)), *x.shape[1:]) for x in sample_BN)
     export_torch(function, examples, tuple({0: batch} for _ in examples), inputs, outputs, path)
 

@@ -42,11 +42,12 @@ class HostStage:
     Attributes:
         name: unique in the network.
         path: the ONNX file.
-        form: `step`: called for every step; `window`: once with all T steps, giving T_out steps.
-        timesteps_out: T_out of a window stage.
+        form: `step`: called for every step; `sequence`: once with all T steps, giving T steps; `window`: once with all
+            T steps, giving one answer without an axis of time.
+        timesteps_out: the steps that it gives; 1 of a window stage.
         macs_per_call: multiply-accumulates of one call on one sample.
-        input_elements: elements that one call reads, for one sample and, of a window, for one step.
-        output_elements: elements that one call writes, for one sample.
+        input_elements: elements that one call reads, for one sample and, of a whole window, for one step.
+        output_elements: elements that one call writes, for one sample and, of a sequence, for one step.
         not_counted: ONNX operators whose cost `macs_per_call` leaves out.
         states: what a step stage carries from step to step, with its shape; 0 at a sample's first step.
         weights: how many it stores, `None` where the bundle does not say.
@@ -54,7 +55,7 @@ class HostStage:
 
     name: str
     path: Path
-    form: Literal["step", "window"]
+    form: Literal["step", "sequence", "window"]
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     timesteps_out: int

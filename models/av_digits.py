@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from spikeport.errors import UsageError
 from spikeport.models.family import Family, Params, Shapes
-from spikeport.models.network import SpikeRate, SpikingNetwork
+from spikeport.models.network import SpikeRate, SpikingNetwork, core_network
 from spikeport.models.twin import Equivalent, QuantisedReLU, Twin, mean_over_frames
 
 Count = Annotated[int, Field(gt=0)]
@@ -171,7 +171,7 @@ def build(params: AvDigitsParams, shapes: Shapes, classes: int) -> SpikingNetwor
         for name, weight in core.named_parameters():
             if name.endswith("weight"):
                 weight.mul_(params.gain)
-    return SpikingNetwork(core, SpikeRate(params.fused, classes), input_names(params))
+    return core_network(core, SpikeRate(params.fused, classes), input_names(params))
 
 
 class AvDigitsTwin(Twin):

@@ -26,7 +26,7 @@ from torch.func import functional_call
 
 from spikeport.errors import UsageError, did_you_mean
 from spikeport.models.folded import one_step
-from spikeport.models.network import SpikingNetwork
+from spikeport.models.network import Segment, SpikingNetwork
 from spikeport.weight_grid import Values, best_units, levels, stored_step
 
 DECAY_ONE = 4096
@@ -72,13 +72,15 @@ class FakeQuantised:
             layers: others, by the neuron's path in the core.
 
         Raises:
-            UsageError: a neuron or what feeds it has no such grid, or `layers` names none of them.
+            UsageError: a neuron or what feeds it has no such grid, `layers` names none of them, or the network has
+                several segments with neurons.
         """
         self.network = network
         self._folded = _Folded(network)
-        self.groups = _groups(network.core, weight_bits, dict(layers or {}))
+        self.core = _single_step(network)
+        self.groups = _groups(self.core.module, weight_bits, dict(layers or {}))
         for group in self.groups:
-            _round_decay(network.core.get_submodule(group.neuron))
+            _round_decay(self._layer(group.neuron))
         self.units: dict[str, float] = {}
         self.refit()
 
@@ -97,7 +99,9 @@ class FakeQuantised:
         for group in self.groups:
             for path in group.layers:
                 weight = self._layer(path).weight
-                found[f"core.{path}.weight"] = _straight(weight, _nearest(weight, self.units[path], group.bits))
+                found[f"{self.core.name}.{path}.weight"] = _straight(
+                    weight, _nearest(weight, self.units[path], group.bits)
+                )
             found |= self._biases(group)
         return found
 
@@ -116,7 +120,7 @@ class FakeQuantised:
         return {**self.network.state_dict(), **{name: value.detach() for name, value in self.parameters().items()}}
 
     def _layer(self, path: str) -> Any:
-        return self.network.core.get_submodule(path)
+        return self.core.module.get_submodule(path)
 
     def _biases(self, group: Group) -> dict[str, Tensor]:
         biases = {p: self._layer(p).bias for p in group.layers if self._layer(p).bias is not None}
@@ -128,7 +132,9 @@ class FakeQuantised:
         # The deployed bias is the sum; a bound on it spares adding biases of different shapes.
         most = sum(float(bias.detach().abs().max()) for bias in biases.values()) * scale
         step = 2.0 ** max(0, ceil(log2(max(most, 1.0) / BIAS_MANT_MAX))) / scale
-        return {f"core.{p}.bias": _straight(bias, torch.round(bias / step) * step) for p, bias in biases.items()}
+        return {
+            f"{self.core.name}.{p}.bias": _straight(bias, torch.round(bias / step) * step) for p, bias in biases.items()
+        }
 
 
 class _Folded(nn.Module):
@@ -141,6 +147,15 @@ class _Folded(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the network's answer."""
         return self.network.forward_folded(inputs)
+
+
+def _single_step(network: SpikingNetwork) -> Segment:
+    steps = [segment for segment in network.segments if segment.form == "step"]
+    if len(steps) > 1:
+        names = ", ".join(segment.name for segment in steps)
+        reason = f"it has neurons in several segments ({names}), and quantised training knows networks of one"
+        raise UsageError("the network", reason, "Train it without quantisation")
+    return steps[0]
 
 
 def _straight(latent: Tensor, quantised: Tensor) -> Tensor:

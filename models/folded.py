@@ -21,16 +21,16 @@ from spikeport.models.state import reset_state
 _CACHED = "_spikeport_folded"
 
 
-def fold(core: nn.Module, inputs_TBN: Sequence[Tensor]) -> Tensor:
-    """Return the spikes_TBN of `core` run from state zero over all steps of `inputs_TBN`."""
+def fold(core: nn.Module, inputs_TBN: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
+    """Return what `core` gives, [T, B, *], run from state zero over all steps of `inputs_TBN`."""
     reset_state(core)
     graph = core.__dict__.get(_CACHED)
     if graph is None:
         graph = one_step(core)
         # In __dict__, not as a submodule: the core's state_dict must not see its weights twice.
         core.__dict__[_CACHED] = graph
-    spikes_TBN: Tensor = _Folded(graph).run(*inputs_TBN)
-    return spikes_TBN
+    results: Tensor | tuple[Tensor, ...] = _Folded(graph).run(*inputs_TBN)
+    return results
 
 
 def one_step(core: nn.Module) -> fx.GraphModule:

@@ -85,7 +85,7 @@ def drafted(case: Case) -> Drafts:
     Raises:
         SpikeportError: it is refused.
     """
-    return draft(case.model(), None, case.sample(), DT_S, None, check=True, feedback=dict(case.feedback))
+    return draft(case.model(), case.sample(), DT_S, None, check=True, feedback=dict(case.feedback))
 
 
 def _row(case: Case, verdict: Verdict, nodes: tuple[str, ...], notes: tuple[str, ...]) -> Row:

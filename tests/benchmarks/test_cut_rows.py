@@ -17,7 +17,7 @@ from spikeport.benchmarks.samples import Samples
 from spikeport.benchmarks.subject import Subject
 from spikeport.deploy import backends
 from spikeport.export.call import export
-from spikeport.models.network import SpikeRate, SpikingNetwork
+from spikeport.models.network import SpikeRate, core_network
 
 T, N, DT = 30, 6, 1e-3
 
@@ -61,7 +61,7 @@ def test_the_network_itself_and_its_bundle_agree(
     kind: type[nn.Module], shape: tuple[int, ...], readout: bool, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    network = SpikingNetwork(kind(), SpikeRate(5, 3) if readout else None, ("x",)).eval()
+    network = core_network(kind(), SpikeRate(5, 3) if readout else None, ("x",)).eval()
     x = (torch.rand(T, N, *shape) < 0.4).float()
     bundle = export(network, {"x": x}, DT, tmp_path / "n.bundle")
     assert any(stage.kind == "host" for stage in bundle.network.stages)

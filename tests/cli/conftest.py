@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import spikeport
-from spikeport.models.network import SpikeRate, SpikingNetwork
+from spikeport.models.network import SpikeRate, SpikingNetwork, core_network
 
 T, FEATURES, CLASSES = 12, 6, 3
 
@@ -30,7 +30,7 @@ class Core(nn.Module):
 @pytest.fixture(scope="session")
 def tiny_network() -> SpikingNetwork:
     torch.manual_seed(0)
-    return SpikingNetwork(Core(), SpikeRate(8, CLASSES), ("x",))
+    return core_network(Core(), SpikeRate(8, CLASSES), ("x",))
 
 
 @pytest.fixture(scope="session")

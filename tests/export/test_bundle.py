@@ -23,7 +23,7 @@ from spikeport.export.onnx_macs import macs_per_call
 from spikeport.export.onnx_stage import HOST_TOLERANCE, HostFunction, export_window, host_difference
 from spikeport.export.recording import FLOAT32, Recording
 from spikeport.files import sha256
-from spikeport.models.network import SpikeRate, SpikingNetwork
+from spikeport.models.network import SpikeRate, SpikingNetwork, core_network
 
 ABOUT = Description("net", {}, {"seed": 1})
 FILES = ("manifest.json", "00_core.nir", "01_readout.onnx", "golden.npz")
@@ -47,7 +47,7 @@ def model(readout: bool = True) -> SpikingNetwork:
     for layer in core:
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=0.6)
-    return SpikingNetwork(core, SpikeRate(6, 3) if readout else None, ("x",))
+    return core_network(core, SpikeRate(6, 3) if readout else None, ("x",))
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +291,7 @@ def test_inputs_go_by_the_networks_names_not_by_forwards(tmp_path):
     p, q = spikes_like((8,), steps=20), spikes_like((4,), steps=20, seed=3)
     for names in (("q", "p"), ("image", "sound")):
         torch.manual_seed(0)
-        net = SpikingNetwork(TwoInputs(), None, names).eval()
+        net = core_network(TwoInputs(), None, names).eval()
         named = dict(zip(names, (p, q), strict=True))
         opened = export_network(net, named, DT, tmp_path / f"{names[0]}.bundle", ABOUT)
         assert opened.network.inputs == {names[0]: (8,), names[1]: (4,)}
@@ -320,7 +320,7 @@ def test_samples_that_do_not_fit(tmp_path, sample, match):
 
 
 def test_inputs_of_unequal_length_are_refused(tmp_path):
-    net = SpikingNetwork(TwoInputs(), None, ("p", "q"))
+    net = core_network(TwoInputs(), None, ("p", "q"))
     for p, q in ((X, X[:5, :, :4]), (X[:5], X[..., :4]), (X[:, :5], X[..., :4])):
         with pytest.raises(UsageError, match="same T and B"):
             export_network(net, {"p": p, "q": q}, DT, tmp_path / "net.bundle", ABOUT)
@@ -337,7 +337,7 @@ class Last(nn.Module):
 @pytest.mark.parametrize(("readout", "shape"), [(SpikeRate(6, 3), (6,)), (Last(), (2, 3))], ids=["rate", "softmax"])
 def test_an_onnx_readout_equals_torch_for_other_t_and_b(tmp_path, readout, shape):
     path = tmp_path / "readout.onnx"
-    export_window(readout, torch.zeros(20, 1, *shape), path)
+    export_window(readout, [torch.zeros(20, 1, *shape)], ["input"], ["output"], path)
     function = HostFunction(path)
     for steps, batch in ((20, 1), (1, 1), (1, 5), (7, 3), (100, 17)):
         x = spikes_like(shape, steps, batch, seed=steps)

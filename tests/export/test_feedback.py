@@ -24,7 +24,7 @@ from spikeport.export.convert import convert
 from spikeport.export.convert.trace import forget
 from spikeport.export.interpreter import run
 from spikeport.export.stages import TensorRegister
-from spikeport.models.network import SpikingNetwork
+from spikeport.models.network import core_network
 
 T, B, DT = 30, 3, 1e-3
 
@@ -269,7 +269,7 @@ def test_a_neurons_own_state_needs_no_feedback() -> None:
 
 def test_a_spiking_network_calls_its_core_without_feedback(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="SpikingNetwork"):
-        export(SpikingNetwork(Above(), None, ("x", "prev")), {"x": spikes(6)}, DT, tmp_path / "n", feedback={"prev": 1})
+        export(core_network(Above(), None, ("x", "prev")), {"x": spikes(6)}, DT, tmp_path / "n", feedback={"prev": 1})
 
 
 def test_a_shape_that_cannot_be_told_is_asked_for() -> None:

@@ -13,7 +13,7 @@ from spikeport.deploy.loihi.quantise import QuantisedStage, quantise
 from spikeport.errors import UsageError
 from spikeport.models.av_digits import AvDigitsParams, build
 from spikeport.models.fake_quantised import FakeQuantised
-from spikeport.models.network import SpikeRate, SpikingNetwork
+from spikeport.models.network import SpikeRate, SpikingNetwork, core_network
 from spikeport.weight_grid import levels, stored_step
 
 SHAPES = {"image": (1, 13, 13), "audio": (6,)}
@@ -137,7 +137,7 @@ def leaky(**changes: object) -> nn.Module:
 )
 def test_what_has_no_grid_is_refused(core: nn.Module, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
-        FakeQuantised(SpikingNetwork(core, SpikeRate(2, 2), ("x",)), 4)
+        FakeQuantised(core_network(core, SpikeRate(2, 2), ("x",)), 4)
     assert "neuron" in caught.value.subject
     assert caught.value.fix
 

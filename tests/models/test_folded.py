@@ -11,7 +11,7 @@ from torch import nn
 
 from spikeport.models.av_digits import AvDigitsParams, build
 from spikeport.models.folded import fold
-from spikeport.models.network import SpikingNetwork
+from spikeport.models.network import SpikingNetwork, core_network
 
 
 def _dyadic(net: nn.Module) -> None:
@@ -42,12 +42,12 @@ def _inputs(seed: int, steps: int, batch: int) -> dict[str, torch.Tensor]:
 def test_folded_spikes_are_the_stepwise_spikes(seed: int, steps: int, batch: int) -> None:
     net = _net(seed, beta_fused=0.5, gain=3.0)
     inputs = _inputs(seed, steps, batch)
-    stepwise = net.spikes(inputs)
+    stepwise = net.tensors(inputs)["spikes"]
     assert torch.equal(fold(net.core, [inputs["image"], inputs["audio"]]), stepwise)
 
 
 def test_the_property_above_sees_both_values_in_most_steps() -> None:
-    spikes = _net(1, beta_fused=0.5, gain=3.0).spikes(_inputs(1, 9, 4))
+    spikes = _net(1, beta_fused=0.5, gain=3.0).tensors(_inputs(1, 9, 4))["spikes"]
     assert 0.05 < float(spikes.detach().mean()) < 0.95
 
 
@@ -78,7 +78,7 @@ def test_other_neurons_run_step_by_step_as_themselves(neuron: nn.Module) -> None
     core = nn.Sequential(nn.Linear(2, 3), neuron)
     _dyadic(core)
     x = torch.randint(-4, 8, (6, 2, 2), generator=torch.Generator().manual_seed(0)).float()
-    stepwise = SpikingNetwork(core, None, ("x",)).spikes({"x": x})
+    stepwise = core_network(core, None, ("x",)).tensors({"x": x})["spikes"]
     assert 0 < float((stepwise > 0).float().mean()) < 1
     assert torch.equal(fold(core, [x]), stepwise)
 
