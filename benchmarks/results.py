@@ -23,6 +23,7 @@ from spikeport.benchmarks.blocks import (
     EnergyComparison,
     EnergyEstimate,
     Example,
+    Footprint,
     Measured,
     Stage,
     Timing,
@@ -38,14 +39,14 @@ SCHEMA = 1
 Status = Literal["ok", "mismatch", "partial", "unsupported", "unavailable", "failed"]
 NEVER_RAN: tuple[Status, ...] = ("unsupported", "unavailable", "failed")
 
-FIGURES = ("accuracy", "agreement", "counts", "measured", "timing")
+FIGURES = ("accuracy", "agreement", "counts", "measured", "timing", "footprint")
 
 
 class Row(Block):
     """One network in one place: the ANN twin, the SNN, or a backend.
 
-    `missing` gives the reason of each null among accuracy, agreement, counts, measured and timing, and of an
-    empty `energy`; a row that never ran gives one `reason` for all. `mapping` says where the network lies on a chip,
+    `missing` gives the reason of each null among accuracy, agreement, counts, footprint, measured and timing, and of
+    an empty `energy`; a row that never ran gives one `reason` for all. `mapping` says where the network lies on a chip,
     by chip (`stage/chip` where there are several stages), for a backend that can place it. `quantised` says
     by layer what integers cost, for a backend that quantises. `measured_also` are the joules at further batch sizes,
     and `swept` is the condition that a sweep changed.
@@ -68,6 +69,7 @@ class Row(Block):
     agreement: Agreement | None
     stages: tuple[Stage, ...]
     counts: Counts | None
+    footprint: Footprint | None = None
     energy: tuple[EnergyEstimate, ...]
     measured: Measured | None
     measured_also: tuple[Measured, ...] = ()

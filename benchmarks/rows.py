@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from spikeport.benchmarks import blocks
 from spikeport.benchmarks.counting.ann import count_ann
 from spikeport.benchmarks.counting.crossings import count_crossings
+from spikeport.benchmarks.counting.footprint import footprint
 from spikeport.benchmarks.counting.layers import AnnCounts
 from spikeport.benchmarks.counting.network import NetworkCounts, ann_block, snn_block, stage_shares
 from spikeport.benchmarks.counting.stage import count_stage
@@ -41,6 +42,7 @@ from spikeport.models.twin import Twin
 from spikeport.train.run import Run
 from spikeport.train.samples import equivalent
 
+NOT_STORED = "a backend stores the network in its own form; the row of the torch network has its footprint"
 NOT_MEASURED = "joules were not measured: no counter was asked for"
 CALIBRATION_SAMPLES = 64
 
@@ -95,9 +97,9 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
         energy=energy_rows(counts, models),
         measured=None,
         timing=_timing(seconds, len(predicted_N), 1),
-        missing={"agreement": "the ANN is another network", "measured": NOT_MEASURED},
+        missing={"agreement": "the ANN is another network", "measured": NOT_MEASURED, "footprint": NOT_STORED},
     )
-    return Scored(row, predicted_N, counts, network=network)
+    return Scored(_with_footprint(row, _footprint(network, len(predicted_N))), predicted_N, counts, network=network)
 
 
 def check_twin(twin: Run, subject: Subject) -> None:
@@ -130,13 +132,29 @@ def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -
     with torch.no_grad():
         answer = network(inputs)
     seconds = time.perf_counter() - start
+    stored = _footprint(network, len(samples.labels_N))
     logits_NK = answer if network.reads_out else answer.sum(0).flatten(1)
     drafts = draft_network(network, inputs, subject.staged.dt_s, check=False)
     tensors = {name: x.numpy() for name, x in drafts.tensors.items()}
     given = {chip.name: {node: tensors[t] for node, t in chip.inputs.items()} for chip in drafts.chips}
     run = NetworkRun(tensors, given, {chip.name: chip.recording for chip in drafts.chips}, seconds)
     scored = _finish(subject, samples, "snn", "snn", run, logits_NK.argmax(1).numpy(), models)
-    return replace(scored, network=network)
+    return replace(scored, row=_with_footprint(scored.row, stored), network=network)
+
+
+def _footprint(network: SpikingNetwork | Twin, samples: int) -> blocks.Footprint | str:
+    """Return what `network`, which just ran `samples` samples, stores, or why that is not known."""
+    try:
+        return footprint(network, samples)
+    except UnfaithfulError as error:
+        return str(error)
+
+
+def _with_footprint(row: Row, found: blocks.Footprint | str) -> Row:
+    if isinstance(found, str):
+        return row.model_copy(update={"missing": {**row.missing, "footprint": found}})
+    missing = {name: why for name, why in row.missing.items() if name != "footprint"}
+    return row.model_copy(update={"footprint": found, "missing": missing})
 
 
 def backend_row(
@@ -193,7 +211,7 @@ def _finish(
         energy=energy_rows(counts, models),
         measured=None,
         timing=_timing(run.seconds, len(answers_N), samples.timesteps),
-        missing={"measured": NOT_MEASURED},
+        missing={"measured": NOT_MEASURED, "footprint": NOT_STORED},
     )
     return Scored(row, answers_N, counts, run, quantised)
 

@@ -4,7 +4,9 @@ from spikeport.benchmarks.blocks.agreement import Agreement, Divergence, NodeAgr
 from spikeport.benchmarks.blocks.base import Block, unexplained
 from spikeport.benchmarks.blocks.counts import (
     Counts,
+    Crossing,
     DenseNode,
+    Footprint,
     NeuronNode,
     Node,
     NotCounted,
@@ -28,6 +30,7 @@ __all__ = [
     "Agreement",
     "Block",
     "Counts",
+    "Crossing",
     "Dataset",
     "DenseNode",
     "Difference",
@@ -35,6 +38,7 @@ __all__ = [
     "EnergyComparison",
     "EnergyEstimate",
     "Example",
+    "Footprint",
     "Heatmap",
     "Measured",
     "NeuronNode",

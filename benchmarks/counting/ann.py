@@ -114,12 +114,14 @@ def _layer(name: str, module: nn.Module, seen: _Seen, samples: int) -> DenseLaye
     if seen.rows % samples:
         reason = f"it ran on {seen.rows} rows for {samples} samples"
         raise UsageError(f"layer '{name}'", reason, "Count samples with the same number of frames")
+    weight = module.get_parameter("weight")
     return DenseLayer(
         name=name,
         kind="linear" if isinstance(module, nn.Linear) else "conv",
         macs_per_pass=int(seen.fans[seen.shape].sum()),
         passes=seen.rows // samples,
-        weights=int(module.get_parameter("weight").numel()),
+        weights=weight.numel(),
+        zero_weights=int((weight == 0).sum()),
         inputs=int(np.prod(seen.shape)),
         outputs=seen.outputs,
         nonzero_macs=seen.nonzero,

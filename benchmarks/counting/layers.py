@@ -21,6 +21,7 @@ class DenseLayer:
         outputs: output elements of one run.
         nonzero_macs: multiply-accumulates with a non-zero input, summed over all counted samples; `None` where
             its inputs were not seen.
+        zero_weights: how many of the weights are exactly 0, `None` where they were not seen.
         not_counted: operators whose work is in none of these figures.
     """
 
@@ -32,6 +33,7 @@ class DenseLayer:
     inputs: int
     outputs: int
     nonzero_macs: int | None = None
+    zero_weights: int | None = None
     not_counted: tuple[str, ...] = ()
 
     @classmethod

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spikeport.benchmarks import blocks
+from spikeport.benchmarks.counting.crossings import BYTES_PER_ELEMENT, CrossingCounts
 from spikeport.benchmarks.counting.layers import AnnCounts, DenseLayer
 from spikeport.benchmarks.counting.stage import StageCounts
 from spikeport.errors import UsageError
 
 NOT_SPIKING = "an ANN has no spikes, no synaptic events and no membrane"
 NOT_SEEN = "the layers' inputs were not recorded, so non-zero products are not known"
+NOT_SPLIT = "it runs in one place: there are no chip and host stages to cross between"
+NOT_KEPT = "what the stages hand each other was not kept"
+WEIGHTS_NOT_SEEN = "the weights of {} were not seen"
+NO_WEIGHTS = "no layer stores weights"
+NO_NEURONS = "no node emits spikes"
+CROSSINGS = ("crossings_to_chip", "crossings_to_host")
 
 
 @dataclass(frozen=True)
@@ -21,10 +28,12 @@ class NetworkCounts:
     Attributes:
         chip: each chip stage by name.
         host: the layers that run densely beside it (encoder, readout), per sample.
+        crossings: the tensors between chip and host, `None` where they were not kept.
     """
 
     chip: Mapping[str, StageCounts]
     host: tuple[DenseLayer, ...] = ()
+    crossings: tuple[CrossingCounts, ...] | None = None
 
     def __post_init__(self) -> None:
         if len({stage.samples for stage in self.chip.values()}) != 1:
@@ -72,7 +81,11 @@ def snn_block(counts: NetworkCounts) -> blocks.Counts:
         "synops_mac": sum(s.synops_mac for s in stages) + host,
         "dense_macs": sum(s.dense_macs for s in stages) + host,
         "neuron_updates": sum(s.neuron_updates for s in stages),
+        "state_accesses": sum(s.state_accesses for s in stages),
+        "crossings_to_chip": _crossed(counts.crossings, "chip"),
+        "crossings_to_host": _crossed(counts.crossings, "host"),
     }
+    missing = {} if counts.crossings is not None else dict.fromkeys(CROSSINGS, NOT_KEPT)
     nodes: dict[str, blocks.Node] = {}
     left_out: list[blocks.NotCounted] = []
     for stage, counted in counts.chip.items():
@@ -86,7 +99,10 @@ def snn_block(counts: NetworkCounts) -> blocks.Counts:
         if layer.not_counted:
             reason = f"host operators outside the multiply-accumulates: {', '.join(layer.not_counted)}"
             left_out.append(blocks.NotCounted(name=layer.name, reason=reason))
-    return _block(n, totals, nodes, left_out, {})
+    neurons = [c for s in stages for c in s.neurons.values() if c.spikes is not None]
+    emitted = sum(c.updates for c in neurons), sum(c.spikes or 0 for c in neurons)
+    crossings = tuple(_crossing(c, n) for c in counts.crossings or ())
+    return counts_block(n, totals, nodes, left_out, missing, emitted, crossings)
 
 
 def ann_block(counts: AnnCounts) -> blocks.Counts:
@@ -97,30 +113,82 @@ def ann_block(counts: AnnCounts) -> blocks.Counts:
         "synops_mac": counts.nonzero_macs,
         "dense_macs": counts.macs * counts.samples,
         "neuron_updates": None,
+        "state_accesses": None,
+        "crossings_to_chip": None,
+        "crossings_to_host": None,
     }
-    missing = dict.fromkeys(("spikes", "synops_ac", "neuron_updates"), NOT_SPIKING)
+    missing = dict.fromkeys(("spikes", "synops_ac", "neuron_updates", "state_accesses"), NOT_SPIKING)
+    missing |= dict.fromkeys(CROSSINGS, NOT_SPLIT)
     if counts.nonzero_macs is None:
         missing["synops_mac"] = NOT_SEEN
     nodes: dict[str, blocks.Node] = {layer.name: _dense_node(layer, counts.samples) for layer in counts.layers}
     left_out = [blocks.NotCounted(name=k, reason=why) for k, why in counts.not_counted.items()]
-    return _block(counts.samples, totals, nodes, left_out, missing)
+    return counts_block(counts.samples, totals, nodes, left_out, missing, (0, 0))
 
 
-def _block(
+def counts_block(
     samples: int,
     totals: Mapping[str, int | None],
-    nodes: dict[str, blocks.Node],
-    left_out: list[blocks.NotCounted],
-    missing: dict[str, str],
+    nodes: Mapping[str, blocks.Node],
+    left_out: Sequence[blocks.NotCounted],
+    missing: Mapping[str, str],
+    emitted: tuple[int, int],
+    crossings: tuple[blocks.Crossing, ...] = (),
 ) -> blocks.Counts:
+    """Put the block together.
+
+    Args:
+        samples: that the totals sum over.
+        totals: by figure.
+        nodes: by name.
+        left_out: what is in no figure.
+        missing: the reasons of figures that are null among the totals.
+        emitted: the elements that spiking nodes emitted, and how many of them were not 0.
+        crossings: between chip and host.
+    """
+    sparsity, why = _weight_sparsity(nodes)
+    missing = dict(missing) | ({"weight_sparsity": why} if why else {})
+    if not emitted[0]:
+        missing["activation_sparsity"] = NO_NEURONS
     means = {name: None if total is None else total / samples for name, total in totals.items()}
     return blocks.Counts(
         samples=samples,
         per_sample=blocks.PerSample.model_validate(means),
         totals=blocks.Totals.model_validate(totals),
-        per_node=nodes,
+        weight_sparsity=sparsity,
+        activation_sparsity=1 - emitted[1] / emitted[0] if emitted[0] else None,
+        per_node=dict(nodes),
+        crossings=crossings,
         not_counted=tuple(left_out),
         missing=missing,
+    )
+
+
+def _weight_sparsity(nodes: Mapping[str, blocks.Node]) -> tuple[float | None, str | None]:
+    """Return the share of zeros among all stored weights, or why it is not known."""
+    layers = {name: node for name, node in nodes.items() if not isinstance(node, blocks.NeuronNode) and node.weights}
+    zeros = [node.zero_weights for node in layers.values() if node.zero_weights is not None]
+    if len(zeros) < len(layers):
+        unseen = [name for name, node in layers.items() if node.zero_weights is None]
+        return None, WEIGHTS_NOT_SEEN.format(", ".join(unseen))
+    if not layers:
+        return None, NO_WEIGHTS
+    return sum(zeros) / sum(node.weights for node in layers.values()), None
+
+
+def _crossed(crossings: tuple[CrossingCounts, ...] | None, to: str) -> int | None:
+    return None if crossings is None else sum(c.nonzero for c in crossings if c.to == to)
+
+
+def _crossing(c: CrossingCounts, samples: int) -> blocks.Crossing:
+    return blocks.Crossing(
+        tensor=c.tensor,
+        to=c.to,
+        source=c.source,
+        targets=c.targets,
+        elements=c.elements / samples,
+        nonzero=c.nonzero / samples,
+        dense_bytes=BYTES_PER_ELEMENT * c.elements / samples,
     )
 
 
@@ -134,6 +202,7 @@ def _chip_nodes(stage: StageCounts) -> dict[str, blocks.Node]:
             synops_mac=s.mac / n,
             dense_macs=s.dense / n,
             weights=s.weights,
+            zero_weights=s.zero_weights,
         )
     for name, c in stage.neurons.items():
         nodes[name] = blocks.NeuronNode(
@@ -152,4 +221,5 @@ def _dense_node(layer: DenseLayer, samples: int) -> blocks.DenseNode:
         dense_macs=layer.macs,
         nonzero_macs=None if layer.nonzero_macs is None else layer.nonzero_macs / samples,
         weights=layer.weights,
+        zero_weights=layer.zero_weights,
     )

@@ -30,14 +30,26 @@ from spikeport.export.graph import SPIKING, ChipGraph
 from spikeport.export.interpreter import check_inputs
 from spikeport.export.recording import Recording
 
+STATE_VARIABLES: dict[type[nir.NIRNode], int] = {
+    nir.LIF: 1, nir.IF: 1, nir.LI: 1, nir.I: 1, nir.CubaLIF: 2, nir.CubaLI: 2, nir.Threshold: 0,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class NeuronCounts:
-    """A neuron node over all samples. `spikes` is `None` where it emits values."""
+    """A neuron node over all samples.
+
+    Attributes:
+        neurons: of the node.
+        updates: one neuron in one step each.
+        spikes: `None` where it emits values.
+        variables: state variables of one neuron.
+    """
 
     neurons: int
     updates: int
     spikes: int | None
+    variables: int
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,7 @@ class SynapseCounts:
         mac: multiply-accumulates, by all other non-zero values.
         dense: what a machine that skips no zero does: the whole fan-out map at every step.
         weights: stored weights.
+        zero_weights: how many of them are exactly 0.
         outputs: output elements.
     """
 
@@ -60,6 +73,7 @@ class SynapseCounts:
     mac: int
     dense: int
     weights: int
+    zero_weights: int
     outputs: int
 
 
@@ -105,6 +119,11 @@ class StageCounts:
     def neuron_updates(self) -> int:
         """Neurons times steps."""
         return sum(n.updates for n in self.neurons.values())
+
+    @property
+    def state_accesses(self) -> int:
+        """Every state variable read once and written once an update."""
+        return sum(2 * n.variables * n.updates for n in self.neurons.values())
 
 
 def count_stage(
@@ -196,15 +215,16 @@ def _synapse_counts(
         mac=int((graded * fan).sum()),
         dense=int(fan.sum()) * runs,
         weights=int(weight.size),
+        zero_weights=int((weight == 0).sum()),
         outputs=int(np.prod(graph.shapes[name])),
     )
 
 
 def _neuron_counts(graph: ChipGraph, name: str, values_TBN: Values) -> NeuronCounts:
     neurons = int(np.prod(graph.shapes[name]))
-    spiking = isinstance(graph.nodes[name], SPIKING)
-    spikes = int(np.count_nonzero(values_TBN)) if spiking else None
-    return NeuronCounts(neurons, int(values_TBN.size), spikes)
+    node = graph.nodes[name]
+    spikes = int(np.count_nonzero(values_TBN)) if isinstance(node, SPIKING) else None
+    return NeuronCounts(neurons, int(values_TBN.size), spikes, STATE_VARIABLES[type(node)])
 
 
 def _not_counted(graph: ChipGraph) -> dict[str, str]:

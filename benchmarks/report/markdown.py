@@ -17,6 +17,8 @@ def render_markdown(results: Results) -> str:
     parts += _bullets(list(tables.differences(results)))
     parts += ["## Agreement with the reference", _table(tables.agreement(results))]
     parts += ["## Work per sample", _table(tables.totals(results))]
+    if (crossings := tables.crossings(results)).rows:
+        parts += ["## Between chip and host, per sample", _table(crossings)]
     label = tables.labels(results)
     for row in results.rows:
         if row.counts:

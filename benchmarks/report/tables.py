@@ -111,7 +111,7 @@ def _difference(d: Difference, label: dict[str, str]) -> str:
 def totals(results: Results) -> Table:
     """Return what one inference does, row by row."""
     label = labels(results)
-    header = ("name", "spikes", "ACs", "MACs", "dense MACs", "neuron updates", "on chip")
+    header = ("name", "spikes", "ACs", "MACs", "dense MACs", "neuron updates", "zero weights", "silent", "on chip")
     return Table(header, tuple(_totals_row(row, label[row.id]) for row in results.rows if row.counts))
 
 
@@ -120,7 +120,20 @@ def _totals_row(row: Row, label: str) -> tuple[str, ...]:
     c = row.counts.per_sample
     chip = [s.share_of_ops for s in row.stages if s.kind == "chip" and s.share_of_ops is not None]
     figures = (c.spikes, c.synops_ac, c.synops_mac, c.dense_macs, c.neuron_updates)
-    return (label, *(text.amount(f) for f in figures), text.percent(sum(chip)) if chip else text.UNKNOWN)
+    sparsity = (text.percent(row.counts.weight_sparsity), text.percent(row.counts.activation_sparsity))
+    return (label, *(text.amount(f) for f in figures), *sparsity, text.percent(sum(chip)) if chip else text.UNKNOWN)
+
+
+def crossings(results: Results) -> Table:
+    """Return what passes between the chip and the rest in one sample, tensor by tensor."""
+    label = labels(results)
+    header = ("name", "tensor", "from", "to", "non-zero", "elements", "dense bytes")
+    lines = []
+    for row in results.rows:
+        for c in row.counts.crossings if row.counts else ():
+            figures = map(text.amount, (c.nonzero, c.elements, c.dense_bytes))
+            lines.append((label[row.id], c.tensor, c.source, ", ".join(c.targets), *figures))
+    return Table(header, tuple(lines), text_columns=4)
 
 
 def per_node(row: Row) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spikeport.benchmarks import blocks, energy
+from spikeport.benchmarks.counting.crossings import CrossingCounts
 from spikeport.benchmarks.counting.layers import AnnCounts, DenseLayer
 from spikeport.benchmarks.counting.network import NetworkCounts, ann_block, snn_block, stage_shares
 from spikeport.benchmarks.counting.stage import NeuronCounts, StageCounts, SynapseCounts
@@ -16,7 +17,10 @@ from spikeport.benchmarks.statistics import wilson
 N = 1000
 NOTE = "pairs are class-matched, not recorded together; no speaker known"
 DATASET = blocks.Dataset(name="av-digits", split="test", samples=N, note=NOTE)
-NOT_MEASURED = {"measured": "joules were not measured: no counter was asked for"}
+NOT_MEASURED = {
+    "measured": "joules were not measured: no counter was asked for",
+    "footprint": "a backend stores the network in its own form",
+}
 
 ANN = AnnCounts(
     N,
@@ -33,21 +37,25 @@ ANN = AnnCounts(
 
 def snn(scale: float = 1.0) -> NetworkCounts:
     synapses = {
-        "image_conv1": SynapseCounts(True, 400 * N, int(22_000 * scale) * N, 0, 691_200 * N, 300, 1728),
-        "image_conv2": SynapseCounts(True, 900 * N, int(91_000 * scale) * N, 0, 1_843_200 * N, 7200, 384),
-        "audio_fc": SynapseCounts(False, 208 * N, 0, 26_624 * N, 26_624 * N, 1664, 128),
-        "fuse_image": SynapseCounts(False, 300 * N, int(38_000 * scale) * N, 0, 786_432 * N, 49_152, 128),
-        "fuse_audio": SynapseCounts(False, 250 * N, int(32_000 * scale) * N, 0, 262_144 * N, 16_384, 128),
+        "image_conv1": SynapseCounts(True, 400 * N, int(22_000 * scale) * N, 0, 691_200 * N, 300, 0, 1728),
+        "image_conv2": SynapseCounts(True, 900 * N, int(91_000 * scale) * N, 0, 1_843_200 * N, 7200, 0, 384),
+        "audio_fc": SynapseCounts(False, 208 * N, 0, 26_624 * N, 26_624 * N, 1664, 0, 128),
+        "fuse_image": SynapseCounts(False, 300 * N, int(38_000 * scale) * N, 0, 786_432 * N, 49_152, 0, 128),
+        "fuse_audio": SynapseCounts(False, 250 * N, int(32_000 * scale) * N, 0, 262_144 * N, 16_384, 0, 128),
     }
     neurons = {
-        "image_lif1": NeuronCounts(1728, 1728 * 16 * N, int(1260 * scale) * N),
-        "image_lif2": NeuronCounts(384, 384 * 16 * N, int(300 * scale) * N),
-        "audio_lif": NeuronCounts(128, 128 * 16 * N, int(250 * scale) * N),
-        "fused_lif": NeuronCounts(128, 128 * 16 * N, int(310 * scale) * N),
+        "image_lif1": NeuronCounts(1728, 1728 * 16 * N, int(1260 * scale) * N, 1),
+        "image_lif2": NeuronCounts(384, 384 * 16 * N, int(300 * scale) * N, 1),
+        "audio_lif": NeuronCounts(128, 128 * 16 * N, int(250 * scale) * N, 1),
+        "fused_lif": NeuronCounts(128, 128 * 16 * N, int(310 * scale) * N, 1),
     }
     left_out = {"image_conv1": "its bias, one addition per output and step; its synapses are counted"}
     stage = StageCounts(N, 16, neurons, synapses, left_out)
-    return NetworkCounts({"core": stage}, (DenseLayer.linear("readout", 128, 10),))
+    crossings = (
+        CrossingCounts("image", "chip", "input", ("core",), 784 * 16 * N, 3200 * N),
+        CrossingCounts("spikes", "host", "core", ("readout",), 128 * 16 * N, 310 * N),
+    )
+    return NetworkCounts({"core": stage}, (DenseLayer.linear("readout", 128, 10),), crossings)
 
 
 def accuracy(right: int) -> blocks.Accuracy:

@@ -52,7 +52,7 @@ def test_markdown_escapes_and_agrees():
     assert "98.5 [97.5, 99.1]" in shown
     assert "no Python 3.10 is found \\| offline" in shown
     blocks = [b.splitlines() for b in shown.split("\n\n") if b.startswith("| ")]
-    assert len(blocks) == 5 + 5, "and one of the nodes for each row that was counted"
+    assert len(blocks) == 6 + 5, "and one of the nodes for each row that was counted"
     for lines in blocks:
         assert len({line.replace("\\|", "").count("|") for line in lines}) == 1, lines[0]
     assert bench.NOTE in shown

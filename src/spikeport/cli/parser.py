@@ -191,6 +191,8 @@ def _report(verbs: Verbs) -> None:
     form.add_argument("--html", type=Path, metavar="FILE", help="write the page instead of the terminal's table")
     form.add_argument("--markdown", action="store_true", help="print Markdown")
     form.add_argument("--card", action="store_true", help="print a model card in Markdown")
+    form.add_argument("--neurobench", type=Path, metavar="FILE", help="write one row in NeuroBench's keys and format")
+    parser.add_argument("--row", metavar="ID", help="which row, for --neurobench (default: the first spiking one)")
 
 
 def _list(verbs: Verbs) -> None:

@@ -12,10 +12,17 @@ def run(args: argparse.Namespace) -> int:
     from spikeport.benchmarks.report import print_table, render_card, render_markdown, write_html
     from spikeport.benchmarks.results import read_results
 
+    if args.row is not None and not args.neurobench:
+        raise UsageError("--row", "it names what --neurobench writes", "Add --neurobench FILE")
     if args.other is not None:
         return _compare(args)
     results = read_results(args.results)
-    if args.html:
+    if args.neurobench:
+        from spikeport.benchmarks.neurobench_file import write_neurobench
+
+        row = write_neurobench(results, args.neurobench, args.row)
+        print(f"NeuroBench's keys, of {row.id}: {args.neurobench}")
+    elif args.html:
         write_html(results, args.html)
         print(f"report: {args.html}")
     elif args.card:
@@ -33,6 +40,8 @@ def _compare(args: argparse.Namespace) -> int:
 
     if args.card:
         raise UsageError("--card", "a model card is of one network's results", "Name one file")
+    if args.neurobench:
+        raise UsageError("--neurobench", "such a file is of one network", "Name one results.json")
     first, second = read_results(args.results), read_results(args.other)
     if args.html:
         write_comparison(first, second, args.html)
