@@ -1,0 +1,66 @@
+"""`cifar10-av`: pictures of CIFAR-10's classes, each with a sound of its class (Guo et al. 2024).
+
+Layout: `vision/<class>/<name>.jpg` and `audio/<class>/<name>.wav`, paired by name. The classes are the ten folders, in
+sorted order. Which split the published figures used is not known; here the first 70 % of each class, in sorted order
+of the names, train and validate, and the others test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from spikeport.errors import ArtefactError
+from spikeport.train.datasets.av_folders.dividing import carved, first_share
+from spikeport.train.datasets.av_folders.media import Count, MediaFolder, MediaParams, Seeds, refuse_noise, shapes
+from spikeport.train.datasets.av_folders.pictures import SUFFIXES
+from spikeport.train.datasets.av_folders.samples import SOUNDS, files_by_clip, labels_of, listed
+from spikeport.train.datasets.av_folders.spectra import FrontEnd, Mel
+from spikeport.train.datasets.base import DatasetKind
+from spikeport.train.seeds import rng
+
+CLASSES = 10
+TRAIN_SHARE = 0.7
+SOURCE = "https://www.kaggle.com/datasets/lingyueguo/cifar10-av, licence not stated"
+
+
+class Cifar10AvData(MediaParams):
+    """Parameters of `cifar10-av`: those of `MediaParams`, with 64 mel bands and 64 x 64 pixels unless told."""
+
+    size: Count = 64
+    audio: FrontEnd = Mel()
+
+
+def opened(params: Cifar10AvData, noise: Mapping[str, float], split_seed: int, seed: int) -> MediaFolder:
+    """List the clips and divide them.
+
+    Raises:
+        ArtefactError: folders are missing, there are not ten classes, or clips are bad and not to be skipped.
+        UsageError: the parameters do not go together.
+    """
+    refuse_noise("cifar10-av", noise)
+    fix = f"Name the folder that holds vision and audio with the parameter folder ({SOURCE})"
+    pictures = files_by_clip(params.folder / "vision", SUFFIXES, fix)
+    sounds = files_by_clip(params.folder / "audio", SOUNDS, fix)
+    classes = sorted({folder for folder, _ in pictures})
+    if len(classes) != CLASSES:
+        reason = f"it holds pictures of {len(classes)} classes, and {CLASSES} are expected"
+        raise ArtefactError(str(params.folder / "vision"), reason, fix)
+    samples = listed(pictures, sounds, classes)
+    labels_N = labels_of(samples)
+    rest, test = first_share(np.arange(len(samples)), labels_N, TRAIN_SHARE)
+    train, val = carved(rest, labels_N, params.val_share, rng(split_seed, "split", "cifar10-av"))
+    return MediaFolder(
+        params, samples, {"train": train, "val": val, "test": test}, Seeds(split_seed, seed), stills=True
+    )
+
+
+KIND = DatasetKind(
+    params=Cifar10AvData,
+    note="CIFAR10-AV; pictures and sounds are class-matched; split 70/30 in sorted order, as the published split is "
+    "not known",
+    classes=CLASSES,
+    shapes=shapes,
+    open=opened,
+)

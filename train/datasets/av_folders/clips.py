@@ -1,0 +1,55 @@
+"""Sounds of clips: read, mixed down, checked, resampled.
+
+Shape suffixes: S samples of sound, L loudspeaker channels.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from spikeport.errors import ArtefactError
+
+# -80 dB of full scale: below it, a 16-bit file holds its last bits only.
+SILENT_PEAK = 1e-4
+RATES_HZ = range(1000, 400_000)
+_FIX = "Get it again, or skip it with --skip-bad"
+
+
+def read_sound(path: Path, rate_hz: int) -> NDArray[np.float32]:
+    """Return sound_S, the mean of the file's channels at `rate_hz`, cut to -1..1.
+
+    A file of another rate is resampled (polyphase, `scipy.signal.resample_poly`).
+
+    Raises:
+        ArtefactError: it is missing, unreadable, empty, silent, not finite, or its rate is no rate of sound.
+    """
+    try:
+        sound_SL, own_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError, RuntimeError, TypeError) as error:
+        raise ArtefactError(str(path), f"it cannot be read as sound ({error})", _FIX) from None
+    if own_hz not in RATES_HZ:
+        raise ArtefactError(str(path), f"its sample rate is {own_hz} Hz, which is no rate of sound", _FIX)
+    if not len(sound_SL):
+        raise ArtefactError(str(path), "it holds no sample", _FIX)
+    if not np.isfinite(sound_SL).all():
+        raise ArtefactError(str(path), "it holds NaN or infinity", _FIX)
+    sound_S = sound_SL.mean(1)
+    peak = float(np.abs(sound_S).max())
+    if peak < SILENT_PEAK:
+        raise ArtefactError(str(path), f"it is silent: no sample exceeds {peak:.1g} of full scale", _FIX)
+    return np.clip(resampled(sound_S, own_hz, rate_hz), -1, 1)
+
+
+def resampled(sound_S: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:
+    """Return the sound at another rate."""
+    if from_hz == to_hz:
+        return sound_S
+    shared = gcd(from_hz, to_hz)
+    found_S: NDArray[np.float32] = resample_poly(sound_S, to_hz // shared, from_hz // shared).astype(np.float32)
+    return found_S
