@@ -162,7 +162,7 @@ def test_a_bad_clip_is_named_counted_and_skipped(
     files = [good.spoken.paths[good.audio_rows["test"][n]] for n in (0, 5)]
     for file in files:
         spoil(file)
-    with pytest.raises(ArtefactError, match=rf"\.wav: {reason}.*\(2 of 120 files are bad\).*--skip-bad"):
+    with pytest.raises(ArtefactError, match=rf"\.wav: {reason}.*\(2 of 120 are bad\).*--skip-bad"):
         opened(folders)
     left = opened(folders, skip_bad=True)
     assert [left.split(part).skipped for part in PARTS] == [0, 0, 2]
@@ -185,7 +185,7 @@ def test_a_clip_without_a_label_is_named_counted_and_skipped(folders: dict[str, 
 def test_a_bad_event_recording_is_counted(folders: dict[str, str]) -> None:
     bad = sorted(Path(folders["nmnist"]).glob("Train/*/*.bin"))[7]
     bad.write_bytes(b"1234")
-    with pytest.raises(ArtefactError, match=rf"{bad}: .*\(1 of 100 files are bad\)"):
+    with pytest.raises(ArtefactError, match=rf"{bad}: .*\(1 of 100 are bad\)"):
         opened(folders)
     data = opened(folders, skip_bad=True)
     assert sum(data.split(part).skipped for part in PARTS) == 1

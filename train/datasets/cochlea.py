@@ -8,21 +8,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.train.datasets.mel import log_mel
+from spikeport.train.datasets.mel import below_loudest, log_mel
 
 WINDOW_S = 0.025
 HOP_S = 0.005
 
 
 def levels(sound_S: NDArray[np.float32], rate_hz: int, channels: int, range_db: float) -> NDArray[np.float32]:
-    """Return x_FC in 0..1: `1 + (dB - loudest dB of the sound) / range_db`, 0 where it is quieter than that range.
-
-    Windows of 25 ms every 5 ms, mel bands. The loudest point of every sound is 1, whatever the recording's gain.
-    """
-    level_FC = log_mel(sound_S, rate_hz, channels, WINDOW_S, HOP_S)
-    if not len(level_FC):
-        return level_FC
-    return np.asarray(np.maximum(1 + (level_FC - level_FC.max()) / np.float32(range_db), 0), np.float32)
+    """Return x_FC in 0..1: the level of each mel band below the loudest, in windows of 25 ms every 5 ms."""
+    return below_loudest(log_mel(sound_S, rate_hz, channels, WINDOW_S, HOP_S), range_db)
 
 
 def lif_spikes(x_NFC: NDArray[np.float32], decay: float, threshold: float) -> NDArray[np.int64]:

@@ -38,6 +38,16 @@ def log_mel(
     return level_FC
 
 
+def below_loudest(level_FC: NDArray[np.float32], range_db: float) -> NDArray[np.float32]:
+    """Return x_FC in 0..1: `1 + (level - loudest level) / range_db`, 0 where it is quieter than that range.
+
+    The loudest point of every sound is 1, whatever the recording's gain.
+    """
+    if not len(level_FC):
+        return level_FC
+    return np.asarray(np.maximum(1 + (level_FC - level_FC.max()) / np.float32(range_db), 0), np.float32)
+
+
 @lru_cache(maxsize=8)
 def mel_bank(channels: int, fft_size: int, rate_hz: int, low_hz: float = 50.0) -> NDArray[np.float32]:
     """Return weight_CK of triangular bands whose edges are evenly spaced on the mel scale up to half of `rate_hz`.

@@ -1,4 +1,4 @@
-"""Reading many files of which some may be bad: named and counted, never left out in silence."""
+"""Reading many recordings of which some may be bad: named and counted, never left out in silence."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from typing import TypeVar
 
 from spikeport.errors import ArtefactError
 
+K = TypeVar("K")
 T = TypeVar("T")
 Stamped = tuple[Path, int, int]
 
 
-def read_all(paths: Iterable[Path], read: Callable[[Path], T], skip_bad: bool) -> tuple[T | None, ...]:
-    """Return what `read` makes of each file, None where the file is bad.
+def read_all(keys: Iterable[K], read: Callable[[K], T], skip_bad: bool) -> tuple[T | None, ...]:
+    """Return what `read` makes of each file or row, None where that is bad.
 
     Raises:
         ArtefactError: some are bad and `skip_bad` is not set: the first, and how many there are.
     """
     found: list[T | None] = []
     bad: list[ArtefactError] = []
-    for path in paths:
+    for key in keys:
         try:
-            found.append(read(path))
+            found.append(read(key))
         except ArtefactError as error:
             bad.append(error)
             found.append(None)
     if bad and not skip_bad:
         first = bad[0]
-        raise ArtefactError(first.subject, f"{first.reason} ({len(bad)} of {len(found)} files are bad)", first.fix)
+        raise ArtefactError(first.subject, f"{first.reason} ({len(bad)} of {len(found)} are bad)", first.fix)
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import UsageError, did_you_mean
 from spikeport.train.datasets.base import Part
-from spikeport.train.datasets.splitting import Rows
+from spikeport.train.datasets.splitting import Rows, some_of_each
 
 
 def speaker_rows(
@@ -37,10 +37,5 @@ def speaker_rows(
         raise UsageError("data.params.test_speakers", reason, f"Choose from {', '.join(known)}")
     test_rows = np.flatnonzero(np.isin(speakers_N, test))
     rest = np.flatnonzero(~np.isin(speakers_N, named))
-    if val:
-        val_rows = np.flatnonzero(np.isin(speakers_N, val))
-    else:
-        of_class = [rest[labels_N[rest] == label] for label in np.unique(labels_N[rest])]
-        kept = [draw.permutation(rows)[: max(1, round(len(rows) * val_share))] for rows in of_class]
-        val_rows = np.concatenate(kept)
+    val_rows = np.flatnonzero(np.isin(speakers_N, val)) if val else some_of_each(rest, labels_N, val_share, draw)
     return {"train": np.setdiff1d(rest, val_rows), "val": val_rows, "test": test_rows}

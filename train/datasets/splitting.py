@@ -21,3 +21,9 @@ def split_rows(labels_N: Rows, val_share: float, draw: np.random.Generator) -> d
         for part, some in zip(("test", "val", "train"), np.split(rows, [test, val]), strict=True):
             parts[part].append(some)  # type: ignore[index]
     return {part: np.concatenate(rows) for part, rows in parts.items()}
+
+
+def some_of_each(rows: Rows, labels_N: Rows, share: float, draw: np.random.Generator) -> Rows:
+    """Return a random `share` of the rows of each class, and at least one."""
+    of_class = [rows[labels_N[rows] == label] for label in np.unique(labels_N[rows])]
+    return np.concatenate([draw.permutation(some)[: max(1, round(len(some) * share))] for some in of_class])
