@@ -96,12 +96,14 @@ def test_sounds_are_mixed_down_and_resampled(tmp_path: Path) -> None:
 
 
 def bad_sounds(folder: Path) -> dict[str, Path]:
-    files = {name: folder / f"{name}.wav" for name in ("missing", "garbage", "silent", "empty", "nan", "slow")}
+    files = {name: folder / f"{name}.wav" for name in ("missing", "garbage", "silent", "empty", "nan", "slow", "cut")}
     files["garbage"].write_bytes(b"RIFF no sound at all")
     soundfile.write(files["silent"], np.full(1000, 2e-5), 16_000)
     soundfile.write(files["empty"], np.zeros(0), 16_000)
     soundfile.write(files["nan"], np.array([0.1, np.nan]), 16_000, subtype="FLOAT")
     soundfile.write(files["slow"], np.ones(100), 100)
+    content = write_sound(files["cut"], 1).read_bytes()
+    files["cut"].write_bytes(content[:-1000])
     return files
 
 
@@ -114,12 +116,20 @@ def bad_sounds(folder: Path) -> dict[str, Path]:
         ("empty", "no sample"),
         ("nan", "NaN"),
         ("slow", "sample rate is 100 Hz"),
+        ("cut", "truncated"),
     ],
 )
 def test_a_bad_sound_is_named(tmp_path: Path, name: str, reason: str) -> None:
     path = bad_sounds(tmp_path)[name]
     with pytest.raises(ArtefactError, match=f"{path}.*{reason}.*--skip-bad"):
         read_sound(path, 16_000)
+
+
+def test_a_length_left_open_is_no_cut(tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "a.wav", 1)
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 4 + content[8:])
+    assert len(read_sound(path, 16_000)) == 1600
 
 
 def test_bad_pictures_are_named(tmp_path: Path) -> None:

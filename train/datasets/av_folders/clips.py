@@ -39,11 +39,25 @@ def read_sound(path: Path, rate_hz: int) -> NDArray[np.float32]:
         raise ArtefactError(str(path), "it holds no sample", _FIX)
     if not np.isfinite(sound_SL).all():
         raise ArtefactError(str(path), "it holds NaN or infinity", _FIX)
+    if _cut_short(path):
+        raise ArtefactError(str(path), "it ends before the length that its header says: it is truncated", _FIX)
     sound_S = sound_SL.mean(1)
     peak = float(np.abs(sound_S).max())
     if peak < SILENT_PEAK:
         raise ArtefactError(str(path), f"it is silent: no sample exceeds {peak:.1g} of full scale", _FIX)
     return np.clip(resampled(sound_S, own_hz, rate_hz), -1, 1)
+
+
+def _cut_short(path: Path) -> bool:
+    """Whether a RIFF file is shorter than it says, which libsndfile does not mind.
+
+    A length of 0 or of 2**32 - 1 says nothing: a program wrote it that could not go back. One byte may lack, which
+    fills up an odd length.
+    """
+    with path.open("rb") as file:
+        head = file.read(8)
+    said = int.from_bytes(head[4:8], "little")
+    return head[:4] == b"RIFF" and said not in (0, 2**32 - 1) and said + 8 > path.stat().st_size + 1
 
 
 def resampled(sound_S: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[np.float32]:

@@ -39,7 +39,7 @@ def recordings(folder: Path, scale: int) -> Recordings:
     for digit in range(CLASSES):
         grabbed = folder / f"grabbed_data{digit}" / f"scale{scale}"
         place = grabbed if grabbed.is_dir() else folder / str(digit)
-        found = sorted(path for path in place.glob("*") if path.suffix in _SUFFIXES)
+        found = sorted(path for path in place.glob("*") if path.suffix in _SUFFIXES and path.name[0] != ".")
         if not found:
             raise ArtefactError(str(grabbed), f"there is no recording of {digit}, and none in {place.name}", fix)
         paths += found

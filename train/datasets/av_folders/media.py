@@ -99,7 +99,8 @@ class MediaFolder:
         """
         samples = self.parts[part]
         check_size(len(samples), shapes(self._params))
-        visuals, sounds, labels = [], [], []
+        inputs = {name: np.empty((len(samples), *shape), np.float32) for name, shape in shapes(self._params).items()}
+        labels: list[int] = []
         for sample in samples:
             try:
                 sound, visual = self._sound(sample), self._visual(sample, part == "train", epoch)
@@ -107,14 +108,13 @@ class MediaFolder:
                 if not self._params.skip_bad:
                     raise
                 continue
-            visuals.append(visual)
-            sounds.append(sound)
+            inputs["audio"][len(labels)], inputs["visual"][len(labels)] = sound, visual
             labels.append(sample.label)
         if not labels:
             reason = f"none of the {len(samples)} clips of part '{part}' is left"
             raise ArtefactError(str(self._params.folder), reason, "Repair the files, or take more of each class")
-        inputs = {"visual": np.stack(visuals), "audio": np.stack(sounds)}
-        return Split(inputs, np.array(labels, np.int64), len(samples) - len(labels))
+        kept = {name: x[: len(labels)] for name, x in inputs.items()}
+        return Split(kept, np.array(labels, np.int64), len(samples) - len(labels))
 
     def _sound(self, sample: Sample) -> Picture:
         if sample.fault:
@@ -125,16 +125,15 @@ class MediaFolder:
         return self._spectrograms[path]
 
     def _visual(self, sample: Sample, train: bool, epoch: int) -> Picture:
+        """Return [3, H, W], or with `frames` [T, 3, H, W], where T is 1 for a picture that stands still."""
         params = self._params
         frames = read_frames(chosen(sample, params.frames, self._stills))
         if train and params.augment:
             x_TCHW = random_crop(frames, params.size, rng(self._seeds.training, "crop", epoch, sample.name))
         else:
             x_TCHW = centre_crop(frames, params.size, params.resize or 2 * params.size)
-        if params.frames is None:
-            x_CHW: Picture = x_TCHW[0]
-            return x_CHW
-        return np.broadcast_to(x_TCHW, (params.frames, *x_TCHW.shape[1:]))
+        still: Picture = x_TCHW[0]
+        return still if params.frames is None else x_TCHW
 
 
 def chosen(sample: Sample, frames: int | None, stills: bool) -> tuple[Path, ...]:
