@@ -1,7 +1,7 @@
 """CIFAR-10 in one `.npz` of encoded pictures: for `train` and `test` each the bytes, where each begins, and labels.
 
-Keys: `{part}_jpeg` uint8 [B], `{part}_offsets` integers [N + 1], `{part}_label` integers [N]; picture n is encoded in
-`jpeg[offsets[n]:offsets[n + 1]]`.
+Keys: `{part}_jpeg` uint8 [B], `{part}_offsets` integers [N + 1], `{part}_label` integers [N]; picture n is encoded,
+as JPEG or PNG, in `jpeg[offsets[n]:offsets[n + 1]]`.
 
 Shape suffixes: N pictures, B bytes, H and W pixels.
 """
@@ -26,6 +26,7 @@ from spikeport.train.datasets.splitting import Rows
 
 CLASSES = 10
 PIXELS = 32
+FORMATS = ("JPEG", "PNG")
 SOURCE = "CIFAR-10, https://www.cs.toronto.edu/~kriz/cifar.html, no licence stated"
 Side = Literal["train", "test"]
 _FIX = "Write it again, or skip it with --skip-bad"
@@ -75,8 +76,8 @@ def _decoded(file: Stamped, side: Side, per_class: int | None, skip_bad: bool) -
 
 def _picture(encoded_B: NDArray[np.uint8], subject: str) -> NDArray[np.uint8]:
     try:
-        with Image.open(io.BytesIO(encoded_B.tobytes())) as image:
-            pixels_HW3 = np.asarray(image.convert("RGB"))
+        with Image.open(io.BytesIO(encoded_B.tobytes()), formats=FORMATS) as image:
+            pixels_HW3 = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ArtefactError(subject, f"it cannot be decoded ({error})", _FIX) from None
     if pixels_HW3.shape[:2] != (PIXELS, PIXELS):

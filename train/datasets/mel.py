@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from spikeport.errors import UsageError
@@ -31,7 +32,7 @@ def log_mel(
         return np.empty((0, channels), np.float32)
     fft_size = 2 ** int(np.ceil(np.log2(2 * window)))
     frames_FW = np.lib.stride_tricks.sliding_window_view(sound_S, window)[::hop]
-    spectrum_FK = np.fft.rfft(frames_FW * np.hanning(window).astype(np.float32), fft_size)
+    spectrum_FK = scipy.fft.rfft(frames_FW * np.hanning(window).astype(np.float32), fft_size)
     power_FK = (spectrum_FK.real**2 + spectrum_FK.imag**2).astype(np.float32)
     power_FC = power_FK @ mel_bank(channels, fft_size, rate_hz, low_hz).T
     level_FC: NDArray[np.float32] = 10 * np.log10(power_FC + np.float32(LEAST_POWER))
