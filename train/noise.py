@@ -73,18 +73,18 @@ def gaussian(x_D: NDArray[np.float32], ratio: float, draw: np.random.Generator) 
 def background(
     x_D: NDArray[np.float32], ratio: float, binary: bool, draw: np.random.Generator
 ) -> NDArray[np.float32] | None:
-    """Return x with `round(sum(x) / ratio)` more events in entries drawn evenly: signal events / noise events = ratio.
+    """Return x with `round(sum(x) / ratio)` background events: signal events / noise events = ratio.
 
-    In a binary input they fall on empty entries only, each on its own, so that every one of them is seen; None
-    where the empty entries do not suffice. In counts they fall anywhere.
+    They fall evenly on all entries, wherever the signal is. In a binary input no two fall on one entry, and one that
+    meets a spike of the signal merges with it; in counts all add. None where a binary input has too few entries, which
+    needs a ratio below 1 (0 dB).
     """
     flat = x_D.ravel().copy()
     extra = round(float(flat.sum(dtype=np.float64)) / ratio)
     if binary:
-        free = np.flatnonzero(flat == 0)
-        if extra > len(free):
+        if extra > len(flat):
             return None
-        flat[draw.permutation(free)[:extra]] = 1
+        flat[draw.permutation(len(flat))[:extra]] = 1
     else:
         np.add.at(flat, draw.integers(0, len(flat), extra), 1)
     return flat.reshape(x_D.shape)
@@ -106,7 +106,7 @@ def _background(name: str, x: NDArray[np.float32], ratio: float, seed: int) -> N
     for n, sample in enumerate(x):
         added = background(sample, ratio, binary, rng(seed, "snr", name, n))
         if added is None:
-            reason = f"sample {n} has fewer empty entries than the noise has spikes at {10 * math.log10(ratio):g} dB"
+            reason = f"sample {n} has fewer entries than the noise has spikes at {10 * math.log10(ratio):g} dB"
             raise UsageError(f"noise on input '{name}'", reason, "Take a higher ratio, or counts instead of binary")
         noisy[n] = added
     return noisy
