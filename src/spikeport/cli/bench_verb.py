@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from spikeport.cli import suite_verb
+from spikeport.cli.floors import Floor
 from spikeport.cli.sources import backend_names, registers_of, weight_bits_of
 from spikeport.errors import UsageError
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.dt is not None or args.register or args.if_step) and not any(path.is_file() for path in args.networks):
         reason = "no bare .nir file is named, and all else says its own dt and registers"
         raise UsageError("--dt, --register, --if-step", reason, "Drop them")
-    floors = [_floor(text) for text in args.floor]
+    floors = [Floor.parse(text) for text in args.floor]
     request = Request(
         networks=args.networks,
         backend_names=backend_names(args.backend, []),
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     outcome = run_benchmark(request, report_progress)
     write_reports(outcome, args)
     code = _verdict(outcome, every="all" in (args.backend or []))
-    if any([_misses(outcome.results, name, value) for name, value in floors]):  # noqa: C419 - name every miss
+    if any([floor.misses(outcome.results) for floor in floors]):  # noqa: C419 - name every miss
         code = 1
     if args.measure_energy is not None and _unmeasured(outcome.results):
         code = 1
@@ -96,26 +97,6 @@ def _verdict(outcome: Outcome, every: bool) -> int:
 
 def _fine(row: Row, outcome: Outcome) -> bool:
     return row.status == "ok" or (row.status == "mismatch" and row.id in outcome.expected)
-
-
-def _floor(text: str) -> tuple[str, float]:
-    name, _, value = text.partition("=")
-    try:
-        floor = float(value)
-    except ValueError:
-        floor = -1.0
-    if name != "accuracy" or not 0 <= floor <= 1:
-        raise UsageError(f"--floor {text}", "it is not a floor", "Write it as accuracy=0.9")
-    return name, floor
-
-
-def _misses(results: Results, name: str, floor: float) -> bool:
-    """Return whether any row is below the floor, or has no accuracy at all: missing is not met."""
-    missed = [row for row in results.rows if row.accuracy is None or row.accuracy.value < floor]
-    for row in missed:
-        found = "unknown" if row.accuracy is None else f"{row.accuracy.value:.4f}"
-        print(f"floor: {row.id}: {name} is {found}, below {floor}", file=sys.stderr)
-    return bool(missed)
 
 
 def _unmeasured(results: Results) -> bool:

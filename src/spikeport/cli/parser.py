@@ -144,7 +144,13 @@ def _bench(verbs: Verbs) -> None:
     )
     parser.add_argument("--skip-bad", action="store_true", help="skip and count unreadable samples")
     parser.add_argument("--samples", type=_count, metavar="N", help="the first N samples (default: all)")
-    parser.add_argument("--floor", action="append", default=[], metavar="accuracy=X", help="fail below this")
+    parser.add_argument(
+        "--floor",
+        action="append",
+        default=[],
+        metavar="[ROW:]METRIC=X",
+        help="exit 1 where a row's figure is below this or missing: accuracy=0.9, reference:agreement.spikes=1",
+    )
     parser.add_argument(
         "--sweep",
         action="append",
