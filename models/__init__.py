@@ -11,3 +11,4 @@ if TYPE_CHECKING:
 
 MODELS: Registry[Family] = Registry("model")
 MODELS.register("av-digits", "spikeport.models.av_digits:FAMILY")
+MODELS.register("s-cmrl", "spikeport.models.scmrl.family:FAMILY")

@@ -191,10 +191,11 @@ class AvDigitsTwin(Twin):
         self.core = _core(params, shapes, lambda _beta: _rectifier(equivalent))
         self.readout = nn.Linear(params.fused, classes)
 
-    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def compute(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return logits_BK for image [B, 1, 28, 28] and audio [B, F, N]."""
-        if self.per_frame:
-            return self._frame_by_frame(inputs)
+        return {"logits": self._frame_by_frame(inputs) if self.per_frame else self._at_once(inputs)}
+
+    def _at_once(self, inputs: Mapping[str, Tensor]) -> Tensor:
         currents_BN = [
             edge(mean_over_frames(branch, inputs[name]) if name in self.frame_inputs else branch(inputs[name]))
             for name, branch, edge in self._parts()

@@ -16,9 +16,11 @@ import torch
 from snntorch import Leaky, SpikingNeuron
 from torch import Tensor, fx, nn
 
+from spikeport.models import leaky_kernels
 from spikeport.models.state import reset_state
 
 _CACHED = "_spikeport_folded"
+_DETACHED = "_spikeport_detached"
 
 
 def fold(core: nn.Module, inputs_TBN: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
@@ -57,10 +59,22 @@ class _Folded(fx.Interpreter):
         return layer(x_TBN.flatten(0, 1)).unflatten(0, x_TBN.shape[:2])
 
 
+def detach_membrane(neuron: nn.Module) -> nn.Module:
+    """Let no gradient flow through the membrane to the step before: the neuron learns from each step alone."""
+    neuron.register_forward_pre_hook(_forget_gradient)
+    neuron.__dict__[_DETACHED] = True
+    return neuron
+
+
+def _forget_gradient(neuron: Any, _: Any) -> None:
+    neuron.mem = neuron.mem.detach()
+
+
 def _neuron(neuron: SpikingNeuron, x_TBN: Tensor) -> Tensor:
     if _is_plain(neuron):
         window: Callable[..., Tensor] = _LeakyWindow.apply
-        return window(x_TBN, neuron.beta, neuron.threshold, neuron.spike_grad)
+        carried = not neuron.__dict__.get(_DETACHED, False)
+        return window(x_TBN, neuron.beta, neuron.threshold, neuron.spike_grad, carried)
     return torch.stack([neuron(x_BN) for x_BN in x_TBN])
 
 
@@ -71,12 +85,13 @@ def _is_plain(neuron: SpikingNeuron) -> bool:
         and neuron.reset_mechanism == "zero"
         and not (neuron.state_quant or neuron.inhibition or neuron.beta.requires_grad)
         and not (neuron.threshold.requires_grad or neuron.graded_spikes_factor.requires_grad)
+        and neuron.beta.numel() == neuron.threshold.numel() == 1
         and float(neuron.graded_spikes_factor) == 1.0
     )
 
 
 class _LeakyWindow(torch.autograd.Function):
-    """A zero-reset `snntorch.Leaky` over T steps, from v = 0, without an autograd graph a step.
+    """A zero-reset `snntorch.Leaky` of one beta and threshold over T steps, from v = 0, without a graph a step.
 
     Forward: `v[t] = beta (1 - r[t-1]) v[t-1] + x[t]`, `s[t] = r[t] = v[t] > threshold`.
     Backward, r detached as in snnTorch: `g[t] = ds[t] sigma'(v[t] - threshold) + beta (1 - r[t]) g[t+1]`
@@ -85,27 +100,36 @@ class _LeakyWindow(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_TBN: Tensor, beta: Tensor, threshold: Tensor, surrogate: Callable[[Tensor], Tensor]
+        ctx: Any, x_TBN: Tensor, beta: Tensor, threshold: Tensor, surrogate: Callable[[Tensor], Tensor], carried: bool
     ) -> Tensor:
-        """Return spikes_TBN."""
+        """Return spikes_TBN; `carried`: the gradient flows to earlier steps."""
         decay = beta.clamp(0, 1)
         v_TBN = torch.empty_like(x_TBN)
-        v_TBN[0] = x_TBN[0]
-        for step in range(1, len(x_TBN)):
-            before_BN = v_TBN[step - 1]
-            torch.mul((before_BN <= threshold) * before_BN, decay, out=v_TBN[step]).add_(x_TBN[step])
+        if leaky_kernels.fits(x_TBN):
+            leaky_kernels.run(x_TBN, v_TBN, float(decay), float(threshold))
+        else:
+            v_TBN[0] = x_TBN[0]
+            for step in range(1, len(x_TBN)):
+                before_BN = v_TBN[step - 1]
+                torch.mul((before_BN <= threshold) * before_BN, decay, out=v_TBN[step]).add_(x_TBN[step])
         ctx.save_for_backward(v_TBN, decay, threshold)
         ctx.surrogate = surrogate
+        ctx.carried = carried
         return (v_TBN > threshold).to(x_TBN.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         """Return the gradient of x_TBN."""
         v_TBN, decay, threshold = ctx.saved_tensors
         with torch.enable_grad():
             over_TBN = (v_TBN - threshold).requires_grad_()
             (g_TBN,) = torch.autograd.grad(ctx.surrogate(over_TBN), over_TBN, grads[0])
+        if not ctx.carried:
+            return g_TBN, None, None, None, None
+        if leaky_kernels.fits(g_TBN):
+            leaky_kernels.run_back(g_TBN, v_TBN, float(decay), float(threshold))
+            return g_TBN, None, None, None, None
         kept_TBN = (v_TBN <= threshold) * decay
         for step in range(len(g_TBN) - 2, -1, -1):
             g_TBN[step].addcmul_(kept_TBN[step], g_TBN[step + 1])
-        return g_TBN, None, None, None
+        return g_TBN, None, None, None, None

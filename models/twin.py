@@ -31,12 +31,14 @@ class Equivalent:
         timesteps: T of the spiking network.
         frames: of a sequence input; `None` without one.
         macs: multiply-accumulates per sample to match.
+        frame_inputs: the inputs that are sequences.
     """
 
     kind: Kind = "relu"
     timesteps: int = 1
     frames: int | None = None
     macs: int | None = None
+    frame_inputs: frozenset[str] = frozenset()
 
     @property
     def bits(self) -> int:
@@ -89,13 +91,17 @@ class Twin(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return logits_BK for analog inputs of shape [B, *raw] ([B, F, *raw] for frame inputs)."""
+        return self.tensors(inputs)["logits"]
+
+    def tensors(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return `logits`, and whatever else of its own a loss may read, by name."""
         if set(inputs) != set(self.input_names):
             wanted = ", ".join(self.input_names)
             raise UsageError(f"inputs {sorted(inputs)}", "they are not this twin's", f"Give exactly: {wanted}")
-        return self.logits(inputs)
+        return self.compute(inputs)
 
-    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return logits_BK; `inputs` are checked."""
+    def compute(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors; `inputs` are checked."""
         raise NotImplementedError
 
     def runs_per_sample(self, frames: int) -> dict[str, int]:

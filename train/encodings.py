@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -37,10 +38,16 @@ class EncodingSpec(BaseModel):
 
 
 class EncodingParams(BaseModel):
-    """Base of every encoding's parameters. `frames`: axis 1 of the input is time."""
+    """Base of every encoding's parameters.
+
+    Attributes:
+        frames: axis 1 of the input is time.
+        shape: what an encoded step is laid out as, in its order; by default as it comes.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     frames: bool = False
+    shape: tuple[Annotated[int, Field(gt=0)], ...] | None = None
 
 
 class RateParams(EncodingParams):
@@ -179,14 +186,38 @@ def encode(
     params = validated(encoding.params, spec.params, f"encodings.{name}.params")
     x = torch.as_tensor(raw, dtype=torch.float32)
     if not params.frames:
-        return encoding.apply(x.expand(timesteps, *x.shape), params, seed)
+        return _laid_out(encoding.apply(x.expand(timesteps, *x.shape), params, seed), params.shape, name)
     if x.ndim < 3 or x.shape[1] != timesteps:
         raise UsageError(
             f"input '{name}' of shape {list(x.shape)}",
             f"its encoding takes frames, [N, {timesteps}, *shape]",
             f"Give {timesteps} frames, or set timesteps",
         )
-    return encoding.apply(x.transpose(0, 1).contiguous(), params, seed)
+    return _laid_out(encoding.apply(x.transpose(0, 1).contiguous(), params, seed), params.shape, name)
+
+
+def _laid_out(x_TNS: Tensor, shape: tuple[int, ...] | None, name: str) -> Tensor:
+    if shape is None:
+        return x_TNS
+    if prod(shape) != prod(x_TNS.shape[2:]):
+        reason = f"an encoded step has {prod(x_TNS.shape[2:])} elements, of shape {list(x_TNS.shape[2:])}"
+        fix = "Choose a shape with as many"
+        raise UsageError(f"key 'encodings.{name}.params.shape' = {list(shape)}", reason, fix)
+    return x_TNS.reshape(*x_TNS.shape[:2], *shape)
+
+
+def has_frames(spec: EncodingSpec) -> bool:
+    """Return whether the encoding takes a sequence."""
+    return bool(spec.params.get("frames", False))
+
+
+def raw_layout(spec: EncodingSpec, raw: tuple[int, ...]) -> tuple[int, ...]:
+    """Return what a still or frame of shape `raw` is laid out as where no encoding multiplies its channels."""
+    shape = spec.params.get("shape")
+    if shape is None:
+        return raw
+    channels, *rest = shape
+    return (channels * prod(raw) // prod(shape), *rest)
 
 
 def encoded_shape(spec: EncodingSpec, raw_shape: tuple[int, ...], timesteps: int) -> tuple[int, ...]:

@@ -29,9 +29,10 @@ from torch.nn import functional as F
 from spikeport.errors import SpikeportError, UnavailableError, UsageError
 from spikeport.files import new_file
 from spikeport.models.fake_quantised import FakeQuantised
-from spikeport.models.network import SpikingNetwork
+from spikeport.models.network import LOGITS, SpikingNetwork
 from spikeport.models.twin import Twin
 from spikeport.train.datasets.base import Dataset, Split
+from spikeport.train.losses import added_loss
 from spikeport.train.recipe import Recipe
 from spikeport.train.samples import network_inputs
 from spikeport.train.seeds import derived
@@ -76,9 +77,12 @@ class Trainee(pl.LightningModule):
         self._started = time.monotonic()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Return the cross-entropy of one batch."""
+        """Return the loss of one batch."""
         inputs, labels_B = batch
-        loss = F.cross_entropy(self._logits(inputs, folded=True), labels_B)
+        part = self.recipe.training
+        tensors = self._tensors(inputs)
+        loss = F.cross_entropy(tensors[LOGITS], labels_B, label_smoothing=part.label_smoothing)
+        loss = loss + added_loss(part.losses, tensors, labels_B)
         self._losses.append(loss.detach())
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(labels_B))
         return loss
@@ -86,17 +90,16 @@ class Trainee(pl.LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         """Keep loss and hits of one batch, in the step-by-step run that will be exported."""
         inputs, labels_B = batch
-        logits_BK = self._logits(inputs, folded=False)
+        logits_BK = self.quantised(inputs) if self.quantised is not None else self.network(inputs)
         hits = (logits_BK.argmax(1) == labels_B).float().mean()
         self._val.append((len(labels_B), float(F.cross_entropy(logits_BK, labels_B)), float(hits)))
 
-    def _logits(self, inputs: dict[str, Tensor], folded: bool) -> Tensor:
+    def _tensors(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.quantised is not None:
-            return self.quantised(inputs, folded)
-        if folded and isinstance(self.network, SpikingNetwork):
-            return self.network.forward_folded(inputs)
-        logits_BK: Tensor = self.network(inputs)
-        return logits_BK
+            return {LOGITS: self.quantised(inputs, folded=True)}
+        if isinstance(self.network, SpikingNetwork):
+            return self.network.tensors(inputs, folded=True)
+        return self.network.tensors(inputs)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""

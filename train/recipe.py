@@ -15,6 +15,7 @@ from spikeport.models import MODELS
 from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
 from spikeport.train.encodings import ENCODINGS, EncodingSpec
+from spikeport.train.losses import LossSpec, loss_params
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
 Count = Annotated[int, Field(gt=0)]
@@ -50,7 +51,7 @@ class DataPart(_Part):
 
 
 class TrainingPart(_Part):
-    """How to train: AdamW with a linear warm-up and a cosine decay to zero, cross-entropy on the logits.
+    """How to train: AdamW with a linear warm-up and a cosine decay to zero, cross-entropy and what else is named.
 
     Attributes:
         epochs: passes over the training part.
@@ -59,6 +60,8 @@ class TrainingPart(_Part):
         warmup: share of all steps in which the learning rate rises to `lr`.
         weight_decay: of AdamW.
         clip_norm: largest gradient norm.
+        label_smoothing: share of each label that is spread over all classes.
+        losses: others, of what the network's segments write.
         patience: epochs without a better validation accuracy after which training stops; 0: never.
     """
 
@@ -69,6 +72,8 @@ class TrainingPart(_Part):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     patience: Annotated[int, Field(ge=0)] = 0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    losses: tuple[LossSpec, ...] = ()
 
 
 class QuantisationPart(_Part):
@@ -162,6 +167,11 @@ def parse_recipe(data: Any) -> Recipe:
         raise UsageError("key 'quantisation'", "it is Loihi's, which runs spiking networks", "Drop it, or kind=ann")
     if recipe.twin != TwinPart() and recipe.kind != "ann":
         raise UsageError("key 'twin'", "it says which ANN to train, and kind is snn", "Add --set kind=ann")
+    for loss in recipe.training.losses:
+        loss_params(loss)
+    if recipe.quantisation is not None and recipe.training.losses:
+        reason = "quantised training knows the cross-entropy only"
+        raise UsageError("key 'training.losses'", reason, "Drop them, or the quantisation")
     if (recipe.twin.kind == "matched") != (recipe.twin.macs is not None):
         raise UsageError("key 'twin.macs'", "it is what a matched twin needs, and no other", "Give both or neither")
     shapes = kind.shapes(validated(kind.params, recipe.data.params, "data.params"))

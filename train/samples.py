@@ -14,7 +14,7 @@ from spikeport.models.twin import Equivalent, Twin
 from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.base import Dataset, Split
-from spikeport.train.encodings import encode, encoded_shape
+from spikeport.train.encodings import encode, encoded_shape, has_frames, raw_layout
 from spikeport.train.recipe import Recipe
 from spikeport.train.seeds import derived
 
@@ -51,13 +51,15 @@ def build_network(recipe: Recipe) -> SpikingNetwork | Twin:
 
 def equivalent(recipe: Recipe) -> Equivalent:
     """Return which ANN the recipe's twin is."""
-    frames = [s[0] for n, s in raw_shapes(recipe).items() if recipe.encodings[n].params.get("frames", False)]
-    return Equivalent(recipe.twin.kind, recipe.timesteps, frames[0] if frames else None, recipe.twin.macs)
+    frames = {n: s[0] for n, s in raw_shapes(recipe).items() if has_frames(recipe.encodings[n])}
+    count = next(iter(frames.values()), None)
+    return Equivalent(recipe.twin.kind, recipe.timesteps, count, recipe.twin.macs, frozenset(frames))
 
 
 def _per_run(recipe: Recipe, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape that a twin's layer sees: one frame where the encoding takes frames."""
-    return shape[1:] if recipe.encodings[name].params.get("frames", False) else shape
+    """Return the shape that a twin's layer sees: of one frame where the encoding takes frames, laid out as encoded."""
+    spec = recipe.encodings[name]
+    return raw_layout(spec, shape[1:] if has_frames(spec) else shape)
 
 
 def encoded_inputs(recipe: Recipe, split: Split, names: tuple[str, ...], seed: int) -> dict[str, Tensor]:
