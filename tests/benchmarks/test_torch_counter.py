@@ -146,3 +146,51 @@ def test_training_scripted_and_unstarted_models_are_refused():
     with pytest.raises(UsageError, match="no batch was started"):
         SpikeCounter(model).counts()
     assert F.relu(torch.ones(1)) == 1, "the dispatch mode is gone"
+
+
+def test_what_others_attach_to_a_known_chain_is_seen():
+    """A Sequential of known modules runs unwatched; a hook or a replaced forward may compute anything."""
+    model, x = Stepped(nn.Linear(4, 4), leaky(), nn.Linear(4, 2)).eval(), spikes(3, 5, 4, p=0.5)
+    alone = count(model, x)
+    assert not any("exp" in name for name in alone.not_counted)
+    for attach in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
+        handle = attach(model.layers[0], lambda *args: _exp(args))
+        assert any(name.endswith("exp") for name in count(model, x).not_counted)
+        handle.remove()
+    own = model.layers[2].forward
+    model.layers[2].forward = lambda x: own(x) + F.linear(x, model.layers[0].weight).sum()
+    counts = count(model, x)
+    assert counts.layers["layers.0"].dense == 2 * alone.layers["layers.0"].dense
+    assert counts.layers["layers.2"] == alone.layers["layers.2"]
+
+
+def _exp(args) -> None:
+    first = args[-1]
+    (first[0] if isinstance(first, tuple) else first).exp()
+
+
+@pytest.mark.parametrize("values", [(0.0, 1.0), (0.0, 1.0, -1.0), (0.0, 1.0, 0.5), (0.0, 1.0, float("inf"))])
+def test_views_of_one_tensor_are_asked_once_and_again_after_a_change(values):
+    torch.manual_seed(7)
+    x = torch.tensor(values)[torch.randint(0, len(values), (6, 4, 5))]
+    model = nn.Linear(5, 3).eval()
+
+    def run(x):
+        for t in range(4):
+            model(x[:, t])
+
+    for _ in range(2):
+        counts = count(model, x, run=run)
+        unit = int((x.abs() == 1).sum())
+        assert (counts.synops_ac, counts.synops_mac) == (3 * unit, 3 * (int((x != 0).sum()) - unit))
+        x[0] *= 0.5
+
+
+def test_a_layer_keeps_no_tensor_of_the_model():
+    """One row's sums are the row itself, unless they are copied."""
+    model, x = nn.Linear(3, 2).eval(), torch.ones(1, 3)
+    with torch.no_grad(), SpikeCounter(model) as counter:
+        counter.start(1)
+        model(x)
+        x.zero_()
+    assert counter.counts().synops_ac == 6

@@ -78,7 +78,7 @@ class SpikeCounter:
                 raise UnfaithfulError("the model", str(error), "Use a neuron with reset_mem") from None
         self.samples += samples
         self._ledger.start(samples)
-        self._hooks.started = True
+        self._hooks.start()
 
     def counts(self) -> ModelCounts:
         """Return the totals so far; the one place that waits for the device.

@@ -6,9 +6,8 @@ coincidences; moving data is free; anything else is listed by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,30 +53,31 @@ class Functional(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Run `func` and count it."""
-        kwargs = dict(kwargs or {})
-        name = func.overloadpacket.__name__
-        rule = RULES.get(name) if func.namespace == "aten" else None
-        if rule is None and name not in MOVES and _is_composite(func):
+        kwargs = kwargs or {}
+        op = _OPERATIONS.get(id(func)) or _operation(func)
+        if op.composite:
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
-        given, made = list(_tensors((args, kwargs))), list(_tensors(out))
+        given = _tensors(args, kwargs)
+        made = [out] if isinstance(out, Tensor) else _tensors((out,), {})
         if any(t.layout is not torch.strided for t in (*given, *made)):
-            self.ledger.leave_out(f"{self.where()}:{name}", "an operation on tensors that are not strided has no rule")
+            reason = "an operation on tensors that are not strided has no rule"
+            self.ledger.leave_out(f"{self.where()}:{op.name}", reason)
             return out
         constants = self.ledger.constants
         known = [t in constants for t in given]
         if given and all(known):
-            self._of_constants(name, made, rule is not None)
+            self._of_constants(op.name, made, op.rule is not None)
             return out
-        if func._schema.is_mutable and known and known[0]:
+        if op.mutable and known and known[0]:
             constants.forget(given[0])
-        if rule is not None:
-            rule(self.ledger, f"{self.where()}:{name}", out, *args, **kwargs)
-        elif name not in MOVES and given:
+        if op.rule is not None:
+            op.rule(self.ledger, f"{self.where()}:{op.name}", out, *args, **kwargs)
+        elif not op.moves and given:
             reason = "no rule counts this operation; its arithmetic is in no figure"
-            self.ledger.leave_out(f"{self.where()}:{name}", reason)
-        if name in KEEPS_BINARY and given and all(mark_of(t) for t in given):
+            self.ledger.leave_out(f"{self.where()}:{op.name}", reason)
+        if op.keeps_binary and given and all(mark_of(t) for t in given):
             for tensor in made:
                 mark(tensor)
         return out
@@ -91,18 +91,37 @@ class Functional(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.ledger.constants.derive(tensor)
 
 
-@cache
-def _is_composite(func: OpOverload) -> bool:
-    """Return whether `func` is only a name for others, which inference mode does not take apart by itself."""
-    key = torch._C.DispatchKey.CompositeImplicitAutograd
-    return bool(func.has_kernel_for_dispatch_key(key))
+class _Operation(NamedTuple):
+    """What is known of one operation."""
+
+    name: str
+    rule: Callable[..., None] | None
+    moves: bool
+    keeps_binary: bool
+    mutable: bool
+    composite: bool
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
+_OPERATIONS: dict[int, _Operation] = {}
+"""By the identity of the operation, which lives as long as the process; its own hash is slow."""
+
+
+def _operation(func: OpOverload) -> _Operation:
+    name = func.overloadpacket.__name__
+    rule = RULES.get(name) if func.namespace == "aten" else None
+    # only a name for others, which inference mode does not take apart by itself
+    composite = func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+    apart = rule is None and name not in MOVES and composite
+    made = _Operation(name, rule, name in MOVES, name in KEEPS_BINARY, func._schema.is_mutable, apart)
+    return _OPERATIONS.setdefault(id(func), made)
+
+
+def _tensors(values: Sequence[Any], named: Mapping[str, Any]) -> list[Tensor]:
+    """Return the tensors among the arguments, or in lists and tuples of them, at any depth."""
+    found: list[Tensor] = []
+    for value in (*values, *named.values()):
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += _tensors(value, {})
+    return found

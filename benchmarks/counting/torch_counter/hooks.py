@@ -1,14 +1,15 @@
-"""The hooks of one model: weighted layers, neurons, and the names of the modules that are running."""
+"""Stands in for the `forward` of each module below one model: weighted layers, neurons, and who is running."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import torch
 from snntorch import SpikingNeuron
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch.nn.modules import module as hooked_by_all
 
 from spikeport.benchmarks.counting.torch_counter.layers import (
     SEQUENCES,
@@ -26,6 +27,7 @@ from spikeport.errors import UsageError
 
 _SAME_ORDER = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 _Guard = torch._C._DisableTorchDispatch
+_Run = Callable[..., Any]
 _POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 KEEPS_BINARY = (*_POOLS, *_SAME_ORDER)
 """Modules that hand on nothing but elements of their input, in evaluation mode."""
@@ -47,8 +49,9 @@ _QUIET_REASONS: dict[type[nn.Module], str] = {
 class Hooks:
     """Counts the modules below `model` into `ledger` while the context is open.
 
-    Inside a module whose arithmetic is known (a layer, a neuron, a pool) the dispatch mode is switched off: it
-    would cost more than the module.
+    Each module's `forward` is replaced on the instance: torch's own hooks cost several times as much a call.
+    Inside a module whose arithmetic is known (a layer, a neuron, a pool, a Sequential of nothing else) the dispatch
+    mode is switched off: it would cost more than the module.
     """
 
     def __init__(self, model: nn.Module, ledger: Ledger) -> None:
@@ -56,10 +59,12 @@ class Hooks:
         self.ledger = ledger
         self.neurons: dict[str, SpikeTally] = {}
         self.layers: list[str] = []
-        self.started = False
-        self._handles: list[RemovableHandle] = []
+        self._started = False
+        self._replaced: list[tuple[nn.Module, Any]] = []
         self._running: list[str] = []
-        self._guards: list[Any] = []
+        self._quiet = False
+        self._known: dict[nn.Module, _Run] = {}
+        self._chains: dict[nn.Module, list[_Run]] = {}
         # Weights inside a neuron, which some snnTorch resets compute twice: the network applies them once an update.
         self._fresh: set[nn.Module] = set()
 
@@ -67,136 +72,185 @@ class Hooks:
         """Return the path of the running module."""
         return self._running[-1] if self._running else type(self.model).__name__
 
+    def start(self) -> None:
+        """Begin a batch: the hooks of others may do anything, and where there are some, their calls are watched."""
+        self._started = True
+        sequentials = [m for m in self.model.modules() if type(m) is nn.Sequential]
+        self._chains = {m: self._members(m) for m in sequentials if all(map(self._is_closed, m.modules()))}
+        for tally in self.neurons.values():
+            tally.start()
+
+    def _is_closed(self, module: nn.Module) -> bool:
+        """Return whether a call of `module` is its `forward`, and does nothing that we do not know."""
+        if type(module) is not nn.Sequential and module not in self._known:
+            return False
+        listens = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+        return not any(listens) and not hooked_by_all._has_any_global_hook()  # type: ignore[no-untyped-call]
+
+    def _members(self, chain: nn.Module) -> list[_Run]:
+        """Return what runs, in order; a member that stands there twice runs twice."""
+        runs: list[_Run] = []
+        for member in chain._modules.values():
+            assert member is not None
+            runs += [self._known[member]] if member in self._known else self._members(member)
+        return runs
+
     def __enter__(self) -> None:
         paths: dict[nn.Module, str] = {}
         for path, module in self.model.named_modules():
             paths.setdefault(module, path or type(module).__name__)
         inner = {child for m in paths if type(m) in STATE for child in m.modules() if child is not m}
         for module, path in paths.items():
-            self._attach(path, module, module in inner)
+            self._replace(module, self._stand_in(path, module, module in inner))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        while self._guards:
-            self._guards.pop().__exit__(None, None, None)
-        self._running.clear()
+        for module, before in self._replaced:
+            if before is None:
+                del module.__dict__["forward"]
+            else:
+                module.__dict__["forward"] = before
+        self._replaced.clear()
 
-    def _attach(self, path: str, module: nn.Module, inner: bool) -> None:
+    def _replace(self, module: nn.Module, forward: _Run) -> None:
+        self._replaced.append((module, module.__dict__.get("forward")))
+        module.__dict__["forward"] = forward
+
+    def _stand_in(self, path: str, module: nn.Module, inner: bool) -> _Run:
         kind = type(module)
+        if "forward" in module.__dict__:
+            return self._named(path, module)
         if has_hook(module):
             self.layers.append(path)
-            self._before(module, self._layer(path, module, inner))
-            self._after(module, lambda *_: None)
             if getattr(module, "bias", None) is not None:
                 self.ledger.leave_out(f"{path}.bias", "one addition per output and step; its products are counted")
+            run = self._layer(path, module, inner)
         elif kind in STATE:
-            self.neurons.setdefault(path, SpikeTally(module))
-            self._before(module, self._update(module))
-            self._after(module, self._spikes(path, module))
+            run = self._neuron(path, module)
         elif kind in SEQUENCES:
-            self._before(module, self._quiet)
-            self._after(module, self._sequence(path))
+            run = self._sequence(path, module)
         elif kind in KEEPS_BINARY or kind in _QUIET_REASONS:
-            self._before(module, self._quiet)
-            self._after(module, self._hand_on(path))
+            run = self._hand_on(path, module)
+        elif kind is nn.Sequential:
+            return self._chain(path, module)
         else:
-            self._name(path, module)
+            return self._named(path, module)
+        self._known[module] = run
+        return self._unwatched(run)
 
-    def _before(self, module: nn.Module, hook: Any) -> None:
-        self._handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+    def _unwatched(self, run: _Run) -> _Run:
+        """Run it with the dispatch mode off."""
 
-    def _name(self, path: str, module: nn.Module) -> None:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if self._quiet:
+                return run(*args, **kwargs)
+            if not self._started:
+                raise UsageError("SpikeCounter", "no batch was started", "Call start(len(x)) before each batch")
+            self._quiet = True
+            try:
+                with _Guard():
+                    return run(*args, **kwargs)
+            finally:
+                self._quiet = False
+
+        return forward
+
+    def _named(self, path: str, module: nn.Module) -> _Run:
         """Follow a module that is seen by its operations."""
+        own = module.forward
         if isinstance(module, SpikingNeuron):
             reason = f"{type(module).__name__} is no known neuron; its updates and spikes have no rule"
             self.ledger.leave_out(path, reason)
 
-        def leave(*_: Any) -> None:
-            self._running.pop()
-
-        self._before(module, lambda *_: self._running.append(path))
-        self._handles.append(module.register_forward_hook(leave, always_call=True))
-
-    def _after(self, module: nn.Module, hook: Any) -> None:
-        """Run `hook` after the module, also where it failed; then let the dispatch mode see again."""
-
-        def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            self._running.append(path)
             try:
-                if output is not None:
-                    hook(module, args, kwargs, output)
+                return own(*args, **kwargs)
             finally:
-                self._guards.pop().__exit__(None, None, None)
+                self._running.pop()
 
-        self._handles.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
+        return forward
 
-    def _quiet(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        guard = _Guard()
-        guard.__enter__()  # type: ignore[no-untyped-call]
-        self._guards.append(guard)
-        if not self.started:
-            raise UsageError("SpikeCounter", "no batch was started", "Call start(len(x)) before each batch")
+    def _chain(self, path: str, module: nn.Module) -> _Run:
+        """Run a Sequential; the members of one that is closed straight after each other, with the mode off."""
+        watched = self._named(path, module)
 
-    def _layer(self, path: str, module: nn.Module, inner: bool) -> Any:
+        def members(input: Any) -> Any:
+            for run in self._chains[module]:
+                input = run(input)
+            return input
+
+        unwatched = self._unwatched(members)
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return (unwatched if module in self._chains else watched)(*args, **kwargs)
+
+        return forward
+
+    def _layer(self, path: str, module: nn.Module, inner: bool) -> _Run:
+        own = module.forward
         tallies: dict[tuple[torch.Size, torch.device], Tally] = {}
 
-        def count(_: nn.Module, args: Any, kwargs: Any) -> None:
-            self._quiet(module, args, kwargs)
-            if inner:
-                if module not in self._fresh:
-                    return
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if not inner or module in self._fresh:
                 self._fresh.discard(module)
-            x = args[0] if args else kwargs["input"]
-            if tally := tallies.get((x.shape, x.device)):
-                tally.add(x)
-                return
-            found = count_layer(self.ledger, path, module, x, args[1] if len(args) > 1 else kwargs.get("hx"))
-            if found is not None:
-                tallies[x.shape, x.device] = found
+                x = args[0] if args else kwargs["input"]
+                if tally := tallies.get((x.shape, x.device)):
+                    tally.add(x)
+                else:
+                    found = count_layer(self.ledger, path, module, x, args[1] if len(args) > 1 else kwargs.get("hx"))
+                    if found is not None:
+                        tallies[x.shape, x.device] = found
+            return own(*args, **kwargs)
 
-        return count
+        return run
 
-    def _update(self, neuron: nn.Module) -> Any:
+    def _neuron(self, path: str, neuron: nn.Module) -> _Run:
+        own = neuron.forward
         inner = [child for child in neuron.modules() if child is not neuron]
-
-        def begin(_: nn.Module, args: Any, kwargs: Any) -> None:
-            self._quiet(neuron, args, kwargs)
-            if inner:
-                self._fresh.update(inner)
-
-        return begin
-
-    def _spikes(self, path: str, neuron: nn.Module) -> Any:
-        tally = self.neurons[path]
+        tally = self.neurons.setdefault(path, SpikeTally(neuron))
         if reason := UPDATE_ARITHMETIC.get(type(neuron)):
             self.ledger.leave_out(f"{path}:gates", reason)
 
-        def count(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            tally.add(output[0] if isinstance(output, tuple) else output, neuron, self.ledger.batch)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if inner:
+                self._fresh.update(inner)
+            output = own(*args, **kwargs)
+            x = args[0] if args else kwargs["input_"]
+            tally.add(output[0] if isinstance(output, tuple) else output, x, self.ledger.batch)
+            return output
 
-        return count
+        return run
 
-    def _sequence(self, path: str) -> Any:
-        def count(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def _sequence(self, path: str, module: nn.Module) -> _Run:
+        own = module.forward
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            output = own(*args, **kwargs)
             x = args[0] if args else kwargs["input"]
             if reason := unseen_in_sequence(module, x):
                 self.ledger.leave_out(path, reason)
-                return
-            count_sequence(self.ledger, path, module, x, args[1] if len(args) > 1 else kwargs.get("hx"), output[0])
+            else:
+                hx = args[1] if len(args) > 1 else kwargs.get("hx")
+                count_sequence(self.ledger, path, module, x, hx, output[0])
+            return output
 
-        return count
+        return run
 
-    def _hand_on(self, path: str) -> Any:
-        def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if reason := _QUIET_REASONS.get(type(module)):
+    def _hand_on(self, path: str, module: nn.Module) -> _Run:
+        own = module.forward
+        reason = _QUIET_REASONS.get(type(module))
+        keeps, same_order = type(module) in KEEPS_BINARY, type(module) in _SAME_ORDER
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            output = own(*args, **kwargs)
+            if reason:
                 self.ledger.leave_out(path, reason)
             x = args[0] if args else kwargs["input"]
-            known = mark_of(x) if type(module) in KEEPS_BINARY and isinstance(output, Tensor) else None
+            known = mark_of(x) if keeps and isinstance(output, Tensor) else None
             if known is not None and output is not x:
-                same = type(module) in _SAME_ORDER and len(output) == len(x)
-                mark(output, known.sums if same else None)
+                mark(output, known.sums if same_order and len(output) == len(x) else None)
+            return output
 
-        return after
+        return run

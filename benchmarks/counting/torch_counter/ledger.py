@@ -39,7 +39,7 @@ class Constants:
         self._derived: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
     def __contains__(self, tensor: Tensor) -> bool:
-        return _pointer(tensor) in self._names or tensor in self._derived
+        return _pointer(tensor) in self._names or (bool(self._derived) and tensor in self._derived)
 
     def name(self, tensor: Tensor) -> str | None:
         """Return the name of the parameter that `tensor` views, without `.weight`."""

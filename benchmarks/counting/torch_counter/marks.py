@@ -5,7 +5,7 @@ A mark is an attribute of the tensor object, with the tensor's version: an opera
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,10 +14,12 @@ EXACT_ROWS = 2**24
 """Below so many rows a float32 column sum of zeros and ones is exact."""
 
 _NAME = "_spikeport_binary"
+_ASKED = "_spikeport_asked"
+_LARGEST_BASE = 1024
+"""A tensor is looked through as a whole if it is at most so many times its view."""
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """A tensor of zeros and ones.
 
     Attributes:
@@ -41,7 +43,26 @@ def mark_of(z: Tensor) -> Mark | None:
     return found if found is not None and found.version == z._version else None
 
 
+def view_of_binary(z: Tensor) -> bool:
+    """Return whether `z` views a tensor on the CPU that holds only 0 and 1, which is asked once for all its views."""
+    base = z._base
+    if base is None or not z.is_cpu or base.numel() > _LARGEST_BASE * z.numel():
+        return False
+    version, binary = getattr(base, _ASKED, (None, False))
+    if version != base._version:
+        binary = is_binary(base)
+        setattr(base, _ASKED, (base._version, binary))
+    return bool(binary)
+
+
+def is_binary(z: Tensor) -> bool:
+    """Return whether all elements are 0 or 1; waits for the device."""
+    return z.dtype is torch.bool or torch.equal(z.bool().to(z.dtype), z)
+
+
 def column_sums(z_RN: Tensor) -> Tensor:
-    """Return the sums of zeros and ones over rows, exact."""
+    """Return the sums of zeros and ones over rows, exact and in memory of its own."""
+    if z_RN.dtype is torch.float32 and 1 < len(z_RN) < EXACT_ROWS:
+        return z_RN.sum(0)
     dtype = torch.float32 if len(z_RN) < EXACT_ROWS else torch.float64
-    return z_RN[0].to(dtype) if len(z_RN) == 1 else z_RN.sum(0, dtype=dtype)
+    return z_RN[0].to(dtype, copy=True) if len(z_RN) == 1 else z_RN.sum(0, dtype=dtype)

@@ -11,33 +11,55 @@ from math import prod
 import torch
 from torch import Tensor
 
-from spikeport.benchmarks.counting.torch_counter.marks import EXACT_ROWS, Mark, column_sums, mark_of
+from spikeport.benchmarks.counting.torch_counter.marks import (
+    EXACT_ROWS,
+    column_sums,
+    is_binary,
+    mark_of,
+    view_of_binary,
+)
 from spikeport.errors import UnfaithfulError
+
+WINDOW = 32
+"""Steps whose sums are kept before they are added up."""
+
+_WINDOW_ELEMENTS = 2**20
+"""As many elements as a window may hold; a wider layer gets a shorter one."""
 
 
 class Sums:
     """A map of event counts: float32 while that is exact, then int64.
 
-    Adding float32 to float32 is the cheapest operation that a step can do.
+    Sums are kept as they come and added up a window at a time: an addition a step would cost more than the sum.
     """
 
     def __init__(self, width: int, device: torch.device) -> None:
         self.recent = torch.zeros(width, device=device)
         self.total = torch.zeros(width, dtype=torch.int64, device=device)
         self.rows = 0
+        self._window = max(1, min(WINDOW, _WINDOW_ELEMENTS // max(width, 1)))
+        self._pending: list[Tensor] = []
 
     def add(self, sums_N: Tensor, rows: int) -> None:
-        """Add the column sums of `rows` rows."""
+        """Add the column sums of `rows` rows; nobody may change them afterwards."""
         if self.rows + rows >= EXACT_ROWS:
             self.flush()
         if rows >= EXACT_ROWS:
             self.total += sums_N.to(torch.int64)
             return
-        self.recent += sums_N
         self.rows += rows
+        self._pending.append(sums_N)
+        if len(self._pending) >= self._window:
+            self._gather()
+
+    def _gather(self) -> None:
+        if self._pending:
+            self.recent += self._pending[0] if len(self._pending) == 1 else torch.stack(self._pending).sum(0)
+            self._pending.clear()
 
     def flush(self) -> Tensor:
         """Return the int64 map of all so far."""
+        self._gather()
         self.total += self.recent.to(torch.int64)
         self.recent.zero_()
         self.rows = 0
@@ -87,11 +109,10 @@ class Tally:
 
     def add(self, z: Tensor) -> None:
         """Count `z`, of shape [..., *shape]."""
-        mark = mark_of(z)
         rows = z.numel() // self.width
         self.rows += rows
-        if mark is not None and self._fan_wide is None:
-            self.unit.add(_sums(z, mark, rows, self.width), rows)
+        if self._fan_wide is None and (sums_N := self._binary_sums(z, rows)) is not None:
+            self.unit.add(sums_N, rows)
             return
         z_RN = z.detach().reshape(rows, self.width)
         nonzero, other = z_RN.bool(), _not_unit(z_RN)
@@ -100,6 +121,16 @@ class Tally:
         nonzero_N, other_N = (column_sums(x.to(torch.float32)) for x in (nonzero, other))
         self.unit.add(rows - other_N, rows)
         self.graded.add(nonzero_N + (other_N - rows), rows)
+
+    def _binary_sums(self, z: Tensor, rows: int) -> Tensor | None:
+        """Return the column sums of zeros and ones; `None` for others, and where asking would wait for a device."""
+        known = mark_of(z)
+        if known is not None and known.sums is not None and known.sums.numel() == self.width:
+            return known.sums
+        if known is None and not (view_of_binary(z) or (z.is_cpu and z._base is None and is_binary(z))):
+            return None
+        z_RN = z.detach() if z.requires_grad else z
+        return column_sums(z_RN if z_RN.ndim == 2 else z_RN.reshape(rows, self.width))
 
     def _detail(self, nonzero: Tensor, other: Tensor, lead: int) -> None:
         """Add this call's operations by call and by sample."""
@@ -122,12 +153,6 @@ class Tally:
         unit, graded = self.unit.flush().cpu(), self.graded.flush().cpu()
         events = int(unit.sum() + graded.sum())
         return events, int((unit * self.fan_N).sum()), int((graded * self.fan_N).sum())
-
-
-def _sums(z: Tensor, mark: Mark, rows: int, width: int) -> Tensor:
-    if mark.sums is not None and mark.sums.numel() == width:
-        return mark.sums
-    return column_sums(z.detach().reshape(rows, width))
 
 
 def _not_unit(z: Tensor) -> Tensor:
