@@ -5,8 +5,8 @@ Shape suffixes: T time steps, N samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.base import Split
 from spikeport.train.datasets.user_file import load_file
+from spikeport.train.encodings import ENCODINGS, EncodingSpec, encode
 from spikeport.train.recipe import Recipe
 from spikeport.train.samples import encoded_inputs, open_dataset
+from spikeport.train.seeds import derived
 
 Array = NDArray[np.generic]
 
@@ -53,12 +55,15 @@ class Samples:
         encoded: each input as the core sees it [T, N, *shape].
         raw: before encoding, which a twin takes; `None` where the user's file holds encoded inputs.
         labels_N: the classes.
+        anew: encodes an input into another number of steps, for each input that is at hand as stills; frames are
+            steps already.
     """
 
     about: blocks.Dataset
     encoded: Mapping[str, Array]
     raw: Split | None
     labels_N: NDArray[np.int64]
+    anew: Mapping[str, Callable[[int], Array]] = field(default_factory=dict)
 
     @property
     def timesteps(self) -> int:
@@ -110,8 +115,17 @@ def _from_dataset(request: DataRequest, recipe: Recipe, names: tuple[str, ...]) 
     params = recipe.data.params | dataset_params(recipe.data.name, request.params, request.skip_bad)
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"params": params})})
     raw = open_dataset(recipe).split("test").take(slice(request.limit))
-    encoded = encoded_inputs(recipe, raw, names, recipe.data.split_seed)
-    return Samples(about_dataset(recipe.data.name, raw), {n: x.numpy() for n, x in encoded.items()}, raw, raw.labels)
+
+    def encoded(timesteps: int, names: tuple[str, ...]) -> dict[str, Array]:
+        there = recipe.model_copy(update={"timesteps": timesteps})
+        return {n: x.numpy() for n, x in encoded_inputs(there, raw, names, recipe.data.split_seed).items()}
+
+    def anew(name: str) -> Callable[[int], Array]:
+        return lambda timesteps: encoded(timesteps, (name,))[name]
+
+    stills = {n: anew(n) for n in names if _takes_stills(recipe.encodings[n])}
+    about = about_dataset(recipe.data.name, raw)
+    return Samples(about, encoded(recipe.timesteps, names), raw, raw.labels, stills)
 
 
 def _from_foreign(
@@ -148,4 +162,18 @@ def _from_file(
         name=path.name, split="file", samples=len(labels_N), note=f"the user's own labelled file{skipped}"
     )
     encoded = {n: x[:, limit].numpy() for n, x in found.encoded.items()}
-    return Samples(about, encoded, found.raw.take(limit) if found.raw else None, labels_N)
+    if found.raw is None:
+        return Samples(about, encoded, None, labels_N)
+    inputs = found.raw.inputs
+
+    def anew(name: str) -> Callable[[int], Array]:
+        seed = derived(0, "encode", name)
+        return lambda steps: encode(encodings[name], inputs[name], steps, seed, name)[:, limit].numpy()
+
+    stills = {name: anew(name) for name in inputs if _takes_stills(encodings[name])}
+    return Samples(about, encoded, found.raw.take(limit), labels_N, stills)
+
+
+def _takes_stills(spec: EncodingSpec) -> bool:
+    """Return whether the encoding lays a still out over any number of steps, and takes no frames."""
+    return not validated(ENCODINGS.get(spec.name).params, spec.params, f"encoding '{spec.name}'").frames

@@ -1,14 +1,15 @@
 """Sweeps: the same network under one changed condition, point by point, beside the unchanged rows.
 
-`timesteps` stops every sample after its first N steps, encoded as before; `noise` sets the noise of all inputs;
+`timesteps` encodes stills anew into N steps, and stops frames and inputs that came encoded after their first N (the
+row's condition says which); `noise` sets the noise of all inputs;
 `threshold_scale` multiplies every firing threshold and exports the network again; `weight_bits` quantises.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -67,12 +68,14 @@ class Point:
         value: of it.
         subject: the network there.
         samples: the samples there.
+        told: what else the rows' condition says.
     """
 
     sweep: Name
     value: float
     subject: Subject
     samples: Samples
+    told: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -85,7 +88,7 @@ class Point:
         """Return the row with its condition, under an id of its own."""
         row = scored.row
         told = f"{self.value:g}"
-        condition = {**row.condition, ("T" if self.sweep == "timesteps" else self.sweep): self.value}
+        condition = {**row.condition, ("T" if self.sweep == "timesteps" else self.sweep): self.value, **self.told}
         changes = {"id": f"{row.id}@{self.sweep}={told}", "condition": condition, "swept": {self.sweep: self.value}}
         return replace(scored, row=row.model_copy(update=changes))
 
@@ -100,7 +103,7 @@ def points(
     """
     for value in sweep.values:
         if sweep.name == "timesteps":
-            yield Point(sweep.name, value, subject, _stopped(samples, int(value)))
+            yield Point(sweep.name, value, subject, *_in_steps(samples, int(value)))
         elif sweep.name == "noise":
             noisy = _noisy(subject, request, value)
             found = load_samples(request, noisy.recipe, noisy.shapes, noisy.timesteps, noisy.classes)
@@ -118,11 +121,15 @@ def check_names(sweeps: Sequence[Sweep]) -> None:
         raise UsageError("--sweep", "one condition is swept twice", "List all values in one --sweep")
 
 
-def _stopped(samples: Samples, steps: int) -> Samples:
-    if steps > samples.timesteps:
-        reason = f"the samples have {samples.timesteps} steps"
+def _in_steps(samples: Samples, steps: int) -> tuple[Samples, dict[str, str]]:
+    """Return the samples in so many steps, and for each input how: stills encoded anew, the rest stopped."""
+    stopped = [name for name in samples.encoded if name not in samples.anew]
+    if stopped and steps > samples.timesteps:
+        reason = f"the samples have {samples.timesteps} steps, and '{stopped[0]}' is no still to encode anew"
         raise UsageError(f"--sweep timesteps={steps}", reason, "Train with more, or sweep fewer")
-    return replace(samples, encoded={name: x[:steps] for name, x in samples.encoded.items()})
+    encoded = {n: samples.anew[n](steps) if n in samples.anew else x[:steps] for n, x in samples.encoded.items()}
+    told = {f"T.{n}": "encoded anew" if n in samples.anew else "first steps" for n in encoded}
+    return replace(samples, encoded=encoded), told
 
 
 def _noisy(subject: Subject, request: DataRequest, level: float) -> Subject:

@@ -6,11 +6,13 @@ import json
 import re
 
 import bench_results as bench
+import numpy as np
 import pytest
 
 from spikeport.benchmarks.report import pareto, render_html
 from spikeport.benchmarks.results import read_results
-from spikeport.benchmarks.sweep import Sweep, check_names
+from spikeport.benchmarks.samples import DataRequest, load_samples
+from spikeport.benchmarks.sweep import Sweep, _in_steps, check_names
 from spikeport.cli import main
 from spikeport.errors import UsageError
 from spikeport.train.recipe import load_recipe
@@ -57,7 +59,10 @@ def test_every_sweep_changes_what_it_says(swept):
         return rows[f"snn/snn@{point}"].counts.totals
 
     assert totals("timesteps=2").neuron_updates * 2 == base.neuron_updates
-    assert rows["snn/snn@timesteps=2"].condition["T"] == 2
+    condition = rows["snn/snn@timesteps=2"].condition
+    assert condition["T"] == 2
+    assert (condition["T.image"], condition["T.audio"]) == ("encoded anew", "first steps")
+    assert "T.image" not in rows["snn/snn"].condition
     assert totals("threshold_scale=0.5").spikes > base.spikes
     assert totals("noise=3").spikes != base.spikes
     assert rows["snn/ann@noise=3"].accuracy.n == 20
@@ -119,6 +124,29 @@ def test_one_condition_is_swept_once():
 def test_sweeps_that_cannot_be_done_are_refused(runs, capsys, options, match):
     assert main(["bench", str(runs / "snn"), "--samples", "5", *options]) == 2
     assert match in capsys.readouterr().err
+
+
+def test_stills_are_encoded_anew_and_encoded_inputs_are_stopped(tmp_path):
+    """A still of 0.3 in one pixel: one latency spike at (1 - 0.3)(T - 1) rounded, which a cut to 2 steps would lose."""
+    still = np.zeros((3, 2), dtype=np.float32)
+    still[:, 0] = 0.3
+    np.savez(tmp_path / "raw.npz", x=still, y=[0, 1, 0])
+    raw = load_samples(DataRequest(str(tmp_path / "raw.npz"), ["x=latency"], limit=2), None, {"x": (2,)}, 11, 2)
+    assert raw.encoded["x"][:, 0, 0].tolist() == [0] * 7 + [1] + [0] * 3
+    for steps, at in ((3, 1), (21, 14)):
+        found, told = _in_steps(raw, steps)
+        assert found.encoded["x"].shape == (steps, 2, 2)
+        assert found.encoded["x"][:, 0, 0].nonzero()[0].tolist() == [at]
+        assert told == {"T.x": "encoded anew"}
+    np.testing.assert_array_equal(_in_steps(raw, 11)[0].encoded["x"], raw.encoded["x"])
+
+    np.savez(tmp_path / "encoded.npz", x=raw.encoded["x"].transpose(1, 0, 2), y=[0, 1])
+    encoded = load_samples(DataRequest(str(tmp_path / "encoded.npz")), None, {"x": (2,)}, 11, 2)
+    found, told = _in_steps(encoded, 8)
+    np.testing.assert_array_equal(found.encoded["x"], raw.encoded["x"][:8])
+    assert told == {"T.x": "first steps"}
+    with pytest.raises(UsageError, match="is no still"):
+        _in_steps(encoded, 12)
 
 
 def test_the_front_by_hand():
