@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from spikeport.benchmarks.blocks import (
     Accuracy,
     Agreement,
+    Answers,
     Block,
     Counts,
     Dataset,
@@ -45,11 +46,11 @@ FIGURES = ("accuracy", "agreement", "counts", "measured", "timing", "footprint")
 class Row(Block):
     """One network in one place: the ANN twin, the SNN, or a backend.
 
-    `missing` gives the reason of each null among accuracy, agreement, counts, footprint, measured and timing, and of
-    an empty `energy`; a row that never ran gives one `reason` for all. `mapping` says where the network lies on a chip,
-    by chip (`stage/chip` where there are several stages), for a backend that can place it. `quantised` says
-    by layer what integers cost, for a backend that quantises. `measured_also` are the joules at further batch sizes,
-    and `swept` is the condition that a sweep changed.
+    `missing` gives the reason of each null among accuracy, agreement, counts, footprint, measured and timing, and
+    of an empty `energy`; a row that never ran gives one `reason` for all. `mapping` says where the network lies on
+    a chip, by chip (`stage/chip` where there are several stages), for a backend that can place it. `quantised` says
+    by layer what integers cost, for a backend that quantises. `answers` pairs the row with another file's.
+    `measured_also` are the joules at further batch sizes, and `swept` is the condition that a sweep changed.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Row(Block):
     status: Status
     reason: str | None
     accuracy: Accuracy | None
+    answers: Answers | None = None
     agreement: Agreement | None
     stages: tuple[Stage, ...]
     counts: Counts | None

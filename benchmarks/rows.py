@@ -91,6 +91,7 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
         status="ok",
         reason=None,
         accuracy=_accuracy(predicted_N, samples),
+        answers=_answers(predicted_N, samples),
         agreement=None,
         stages=(),
         counts=ann_block(counts),
@@ -205,6 +206,7 @@ def _finish(
         status=status,
         reason=reason,
         accuracy=_accuracy(answers_N, samples),
+        answers=_answers(answers_N, samples),
         agreement=agreement_block(agreements),
         stages=stage_shares(counts),
         counts=snn_block(counts),
@@ -266,6 +268,11 @@ def _accuracy(answers_N: NDArray[np.int64], samples: Samples) -> blocks.Accuracy
     n = len(answers_N)
     right = int((answers_N == samples.labels_N).sum())
     return blocks.Accuracy(value=right / n, n=n, ci95=wilson(right, n))
+
+
+def _answers(answers_N: NDArray[np.int64], samples: Samples) -> blocks.Answers:
+    right = "".join("1" if equal else "0" for equal in answers_N == samples.labels_N)
+    return blocks.Answers(right=right, samples_sha256=samples.sha256)
 
 
 def _timing(seconds: float, samples: int, steps: int) -> blocks.Timing:

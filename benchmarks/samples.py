@@ -5,8 +5,10 @@ Shape suffixes: T time steps, N samples.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,17 @@ class Samples:
     def timesteps(self) -> int:
         """T."""
         return len(next(iter(self.encoded.values())))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of labels and inputs: before encoding where they are at hand, so that it does not depend on T."""
+        digest = hashlib.sha256(self.labels_N.tobytes())
+        inputs = self.encoded if self.raw is None else self.raw.inputs
+        for name in sorted(inputs):
+            x = np.ascontiguousarray(inputs[name])
+            digest.update(f"{name} {x.dtype} {x.shape}".encode())
+            digest.update(x.data)
+        return digest.hexdigest()
 
 
 def load_samples(

@@ -23,11 +23,12 @@ from spikeport.benchmarks.blocks.energy import (
     VariantComparison,
 )
 from spikeport.benchmarks.blocks.example import Example, Heatmap, Raster, Trace
-from spikeport.benchmarks.blocks.scores import Accuracy, Dataset, Difference, Timing
+from spikeport.benchmarks.blocks.scores import Accuracy, Answers, Dataset, Difference, Timing
 
 __all__ = [
     "Accuracy",
     "Agreement",
+    "Answers",
     "Block",
     "Counts",
     "Crossing",

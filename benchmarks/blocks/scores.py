@@ -32,6 +32,18 @@ class Accuracy(Block):
         return self
 
 
+class Answers(Block):
+    """Which samples were answered right, so that another row on the same samples can be paired with this one.
+
+    Attributes:
+        right: one `1` or `0` a sample, in order.
+        samples_sha256: of the samples and their labels: equal where and only where both rows saw the same.
+    """
+
+    right: Annotated[str, Field(pattern="^[01]+$")]
+    samples_sha256: str
+
+
 class Timing(Block):
     """Wall time of the simulation on this machine; says nothing about a chip's speed."""
 

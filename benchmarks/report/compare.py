@@ -8,19 +8,17 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from spikeport.benchmarks.blocks import Accuracy
 from spikeport.benchmarks.report import text
 from spikeport.benchmarks.report.markdown import document
 from spikeport.benchmarks.report.tables import Table
 from spikeport.benchmarks.results import Results, Row
-from spikeport.benchmarks.statistics import independent_difference
+from spikeport.benchmarks.statistics import independent_difference, paired_difference
 from spikeport.files import new_file
 
 FOLDER = Path(__file__).parent
 NOTE = (
-    "Accuracy differences are second minus first, in percentage points, with Newcombe's 95 % interval for independent "
-    "samples (1998, method 10, phi = 0): the files hold no answers per sample, so the pairing of equal samples is not "
-    "used and the interval is too wide where both scored the same ones."
+    "Accuracy differences are second minus first, in percentage points, with Newcombe's 95 % interval (1998, method "
+    "10): paired where both rows answered the same samples, which their SHA-256 shows; independent (phi = 0) otherwise."
 )
 
 
@@ -43,7 +41,7 @@ def _line(a: Row, b: Row) -> tuple[str, ...]:
         a.status if a.status == b.status else f"{a.status} → {b.status}",
         text.accuracy(a.accuracy),
         text.accuracy(b.accuracy),
-        _accuracy(a.accuracy, b.accuracy),
+        _accuracy(a, b),
         _change(text.agreement(a.agreement), text.agreement(b.agreement)),
         _factor(*(row.counts.per_sample.synops_ac if row.counts else None for row in (a, b))),
         _factor(*(row.counts.per_sample.synops_mac if row.counts else None for row in (a, b))),
@@ -51,11 +49,19 @@ def _line(a: Row, b: Row) -> tuple[str, ...]:
     )
 
 
-def _accuracy(a: Accuracy | None, b: Accuracy | None) -> str:
+def _accuracy(first: Row, second: Row) -> str:
+    a, b = first.accuracy, second.accuracy
     if a is None or b is None:
         return text.UNKNOWN
-    value, (low, high) = independent_difference(round(b.value * b.n), b.n, round(a.value * a.n), a.n)
-    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    if first.answers and second.answers and first.answers.samples_sha256 == second.answers.samples_sha256:
+        paired = paired_difference(*([c == "1" for c in row.answers.right] for row in (second, first) if row.answers))
+        return f"{_points(paired.difference, paired.ci95)}, paired"
+    value, ci95 = independent_difference(round(b.value * b.n), b.n, round(a.value * a.n), a.n)
+    return f"{_points(value, ci95)}, independent"
+
+
+def _points(value: float, ci95: tuple[float, float]) -> str:
+    return f"{100 * value:+.1f} [{100 * ci95[0]:+.1f}, {100 * ci95[1]:+.1f}]"
 
 
 def _factor(a: float | None, b: float | None) -> str:

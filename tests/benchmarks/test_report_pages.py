@@ -8,9 +8,10 @@ import subprocess
 import bench_results as bench
 import pytest
 
+from spikeport.benchmarks import blocks
 from spikeport.benchmarks.report import compare, render_card, render_comparison, write_comparison, write_html
 from spikeport.benchmarks.results import write_results
-from spikeport.benchmarks.statistics import independent_difference
+from spikeport.benchmarks.statistics import independent_difference, paired_difference
 from spikeport.cli import main
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -36,8 +37,32 @@ def test_rows_are_matched_by_id_with_intervals():
     assert ann[4].startswith("+0.0 [-")
     assert ann[7] == "="
     low, high = independent_difference(900, 1000, 985, 1000)[1]
-    assert snn[4] == f"-8.5 [{100 * low:+.1f}, {100 * high:+.1f}]"
+    assert snn[4] == f"-8.5 [{100 * low:+.1f}, {100 * high:+.1f}], independent"
     assert (snn[6], snn[8]) == ("×2", "×1 to ×2") or snn[6] == "×2"
+
+
+def test_the_same_samples_are_paired():
+    """20 answers lost and 5 won of 1000: the paired interval, and none without the same samples."""
+
+    def answered(right, samples="same"):
+        answers = blocks.Answers(right=right, samples_sha256=samples)
+        n_right = right.count("1")
+        return bench.results(
+            rows=(bench.row("snn", "snn", bench.snn(), accuracy=bench.accuracy(n_right), answers=answers),),
+            comparisons=(), differences=(),
+        )  # fmt: skip
+
+    first = "1" * 900 + "0" * 100
+    second = "0" * 20 + "1" * 885 + "0" * 95
+    ((*_, accuracies),) = [row[:5] for row in compare.rows(answered(first), answered(second)).rows]
+    paired = paired_difference([c == "1" for c in second], [c == "1" for c in first])
+    assert (paired.only_first, paired.only_second) == (5, 20)
+    low, high = paired.ci95
+    assert accuracies == f"-1.5 [{100 * low:+.1f}, {100 * high:+.1f}], paired"
+    wide_low, wide_high = independent_difference(885, 1000, 900, 1000)[1]
+    assert high - low < 0.5 * (wide_high - wide_low)
+    (row,) = compare.rows(answered(first), answered(second, "others")).rows
+    assert row[4].endswith("independent")
 
 
 def test_what_only_one_has_and_what_differs_is_said():

@@ -139,10 +139,12 @@ def test_stills_are_encoded_anew_and_encoded_inputs_are_stopped(tmp_path):
         assert found.encoded["x"][:, 0, 0].nonzero()[0].tolist() == [at]
         assert told == {"T.x": "encoded anew"}
     np.testing.assert_array_equal(_in_steps(raw, 11)[0].encoded["x"], raw.encoded["x"])
+    assert _in_steps(raw, 3)[0].sha256 == raw.sha256, "the same samples, whatever T"
 
     np.savez(tmp_path / "encoded.npz", x=raw.encoded["x"].transpose(1, 0, 2), y=[0, 1])
     encoded = load_samples(DataRequest(str(tmp_path / "encoded.npz")), None, {"x": (2,)}, 11, 2)
     found, told = _in_steps(encoded, 8)
+    assert encoded.sha256 != raw.sha256
     np.testing.assert_array_equal(found.encoded["x"], raw.encoded["x"][:8])
     assert told == {"T.x": "first steps"}
     with pytest.raises(UsageError, match="is no still"):
