@@ -45,6 +45,10 @@ def _names(what: str) -> Iterable[str]:
         from spikeport.train.recipe import recipe_names
 
         return recipe_names()
+    if what == "studies":
+        from spikeport.benchmarks.studies.plan import study_names
+
+        return study_names()
     if what == "backends":
         from spikeport.deploy import backends
 

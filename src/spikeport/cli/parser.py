@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"spikeport {spikeport.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for add in (_demo, _train, _export, _check, _deploy, _bench, _report, _list, _env):
+    for add in (_demo, _train, _export, _check, _deploy, _bench, _study, _report, _list, _env):
         add(verbs)
     return parser
 
@@ -189,6 +189,22 @@ def _energy(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _study(verbs: Verbs) -> None:
+    parser = _verb(
+        verbs,
+        "study",
+        "train variants of a recipe over seeds and compare them in a table",
+        "spikeport study av-digits --out studies/av-digits --jobs 2",
+    )
+    parser.add_argument("study", metavar="NAME|FILE.yaml", help="`spikeport list studies` names them")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="its folder; what is there is kept")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override a key of every recipe")
+    parser.add_argument("--seeds", metavar="0,1,2", help="instead of the study's")
+    parser.add_argument("--only", metavar="NAME,..", help="these variants only")
+    parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="so many processes, of one thread each")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
 def _report(verbs: Verbs) -> None:
     parser = _verb(verbs, "report", "redraw a report from results.json", "spikeport report results.json --html r.html")
     parser.add_argument("results", type=Path, metavar="results.json")
@@ -203,7 +219,9 @@ def _report(verbs: Verbs) -> None:
 
 def _list(verbs: Verbs) -> None:
     parser = _verb(verbs, "list", "list what there is", "spikeport list backends")
-    parser.add_argument("what", choices=("models", "recipes", "datasets", "backends", "energy-models", "layers"))
+    parser.add_argument(
+        "what", choices=("models", "recipes", "datasets", "backends", "energy-models", "layers", "studies")
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
