@@ -6,6 +6,7 @@ Shapes: T time, B batch, `*` the tensor's own shape.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -22,7 +23,7 @@ from spikeport.models.network import READOUT, Segment, SpikingNetwork, as_tuple
 def draft_network(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], dt_s: float, check: bool) -> Drafts:
     """Trace, cut, convert and verify every segment on what the segments before it give for the sample.
 
-    Outputs that no later segment reads (what only a loss in training reads) are left out.
+    What a step gives that no later segment reads (for a loss in training) is left out.
 
     Raises:
         UnfaithfulError: a segment has no faithful form, or is not the model.
@@ -57,13 +58,13 @@ def draft_network(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], dt_s: 
 
 
 def _read_only(model: SpikingNetwork) -> list[Segment]:
-    """Return the segments with those outputs only that another reads, and the network's answer."""
+    """Return the segments that are read, steps with those outputs only that another reads."""
     kept: list[Segment] = []
     wanted = {model.answer}
     for segment in reversed(model.segments):
-        outputs = tuple(name for name in segment.outputs if name in wanted)
-        if outputs:
-            kept.append(_narrowed(segment, outputs))
+        read = tuple(name for name in segment.outputs if name in wanted)
+        if read:
+            kept.append(_narrowed(segment, read) if segment.form == "step" else segment)
             wanted |= set(segment.inputs)
     return kept[::-1]
 
@@ -72,9 +73,7 @@ def _narrowed(segment: Segment, outputs: tuple[str, ...]) -> Segment:
     if outputs == segment.outputs:
         return segment
     places = [segment.outputs.index(name) for name in outputs]
-    if segment.form == "step":
-        return Segment(segment.name, segment.form, _returning(segment.module, places), segment.inputs, outputs)
-    return Segment(segment.name, segment.form, _Some(segment.module, places), segment.inputs, outputs)
+    return replace(segment, module=_returning(segment.module, places), outputs=outputs)
 
 
 def _returning(step: nn.Module, places: list[int]) -> fx.GraphModule:
@@ -87,21 +86,6 @@ def _returning(step: nn.Module, places: list[int]) -> fx.GraphModule:
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
-
-
-class _Some(nn.Module):
-    """`module` with some of its results only."""
-
-    def __init__(self, module: nn.Module, places: list[int]) -> None:
-        super().__init__()
-        self.module = module
-        self.places = places
-
-    def forward(self, *values: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return the results at `places`."""
-        results = as_tuple(self.module(*values))
-        some = tuple(results[place] for place in self.places)
-        return some if len(some) > 1 else some[0]
 
 
 def _read_from(found: Drafts, given: Mapping[str, str]) -> None:

@@ -48,7 +48,7 @@ def _scalars(like: Tensor, *values: float) -> list[np.generic]:
 def _kernels() -> tuple[Kernel, Kernel]:
     import numba
 
-    @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+    @numba.njit(nogil=True)
     def forward(x_TM: Any, v_TM: Any, decay: Any, threshold: Any) -> None:
         steps, size = x_TM.shape
         for m in range(size):
@@ -59,7 +59,7 @@ def _kernels() -> tuple[Kernel, Kernel]:
                 kept = before if before <= threshold else before * 0
                 v_TM[t, m] = kept * decay + x_TM[t, m]
 
-    @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+    @numba.njit(nogil=True)
     def backward(g_TM: Any, v_TM: Any, decay: Any, threshold: Any) -> None:
         steps, size = g_TM.shape
         for t in range(steps - 2, -1, -1):

@@ -19,7 +19,7 @@ from spikeport.registry import Registry
 from spikeport.train.checks import validated
 
 Positive = Annotated[float, Field(gt=0)]
-_SILENT = 1e-3
+_SILENT = 0.1
 """A rate vector shorter than this is silent: it keeps its length, and so weighs little."""
 
 
