@@ -12,3 +12,4 @@ if TYPE_CHECKING:
 MODELS: Registry[Family] = Registry("model")
 MODELS.register("av-digits", "spikeport.models.av_digits:FAMILY")
 MODELS.register("s-cmrl", "spikeport.models.scmrl.family:FAMILY")
+MODELS.register("l2-actspikenet", "spikeport.models.l2act.family:FAMILY")
