@@ -1,8 +1,9 @@
 """Sweeps: the same network under one changed condition, point by point, beside the unchanged rows.
 
 `timesteps` encodes stills anew into N steps, and stops frames and inputs that came encoded after their first N (the
-row's condition says which); `noise` sets the noise of all inputs;
-`threshold_scale` multiplies every firing threshold and exports the network again; `weight_bits` quantises.
+row's condition says which); `noise` sets the noise of all inputs, in standard deviations, and `snr_db` adds noise by
+signal-to-noise ratio to all of them, or to one: `snr_db.audio`; `threshold_scale` multiplies every firing threshold
+and exports the network again; `weight_bits` quantises.
 """
 
 from __future__ import annotations
@@ -22,17 +23,33 @@ from spikeport.benchmarks.subject import Subject, of_bundle
 from spikeport.errors import UsageError, did_you_mean
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.state import neurons
+from spikeport.train.datasets import DATASETS
+from spikeport.train.noise import corrupted
+from spikeport.train.recipe import Recipe
 from spikeport.train.run import load_run
+from spikeport.train.samples import encoded_inputs
 
-Name = Literal["timesteps", "weight_bits", "threshold_scale", "noise"]
+Name = Literal["timesteps", "weight_bits", "threshold_scale", "noise", "snr_db"]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """One condition and its values."""
+    """One condition and its values.
+
+    Attributes:
+        name: of the condition.
+        values: of it.
+        input: of `snr_db`: the input that is noisy, `None` for all of them.
+    """
 
     name: Name
     values: tuple[float, ...]
+    input: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What rows and conditions call it."""
+        return self.name if self.input is None else f"{self.name}.{self.input}"
 
     @classmethod
     def parse(cls, text: str) -> Sweep:
@@ -41,22 +58,30 @@ class Sweep:
         Raises:
             UsageError: it is no sweep, a value does not fit, or stands there twice.
         """
-        name, equals, listed = text.partition("=")
-        if name not in get_args(Name):
-            raise UsageError(f"--sweep {text}", "there is no such sweep", did_you_mean(name, get_args(Name)))
+        label, equals, listed = text.partition("=")
+        name, dot, noisy = label.partition(".")
+        if name not in get_args(Name) or (dot and (name != "snr_db" or not noisy)):
+            raise UsageError(f"--sweep {text}", "there is no such sweep", did_you_mean(label, get_args(Name)))
         try:
             values = tuple(float(part) for part in listed.split(","))
         except ValueError:
             values = ()
         if not equals or not values or len(set(values)) != len(values):
-            raise UsageError(f"--sweep {text}", "it needs different numbers", f"Write {name}=1,2,4")
-        whole = name in ("timesteps", "weight_bits")
-        least = 0.0 if name == "noise" else 1.0 if whole else 1e-9
+            raise UsageError(f"--sweep {text}", "it needs different numbers", f"Write {label}=1,2,4")
+        least, whole, kind = _BOUNDS.get(name, (1e-9, False, "above 0"))
         for value in values:
             if not least <= value < float("inf") or (whole and value != int(value)):
-                kind = "a whole number of at least 1" if whole else "0 or more" if name == "noise" else "above 0"
                 raise UsageError(f"--sweep {text}", f"{value:g} is not {kind}", "Correct it")
-        return cls(cast(Name, name), values)
+        return cls(cast(Name, name), values, noisy or None)
+
+
+# The least value, whether it is a whole number, and both in words.
+_BOUNDS = {
+    "timesteps": (1.0, True, "a whole number of at least 1"),
+    "weight_bits": (1.0, True, "a whole number of at least 1"),
+    "noise": (0.0, False, "0 or more"),
+    "snr_db": (-1000.0, False, "a number of dB"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,14 +89,14 @@ class Point:
     """One value of a sweep, with what to score there.
 
     Attributes:
-        sweep: which.
+        sweep: which, by its label.
         value: of it.
         subject: the network there.
         samples: the samples there.
         told: what else the rows' condition says.
     """
 
-    sweep: Name
+    sweep: str
     value: float
     subject: Subject
     samples: Samples
@@ -82,7 +107,8 @@ class Point:
         """The kinds of rows that the condition changes; the others are those of the unchanged network."""
         if self.sweep == "weight_bits":
             return ("backend",)
-        return ("ann", "snn", "backend") if self.sweep == "noise" else ("snn", "backend")
+        changes_data = self.sweep.partition(".")[0] in ("noise", "snr_db")
+        return ("ann", "snn", "backend") if changes_data else ("snn", "backend")
 
     def marked(self, scored: Scored) -> Scored:
         """Return the row with its condition, under an id of its own."""
@@ -108,6 +134,8 @@ def points(
             noisy = _noisy(subject, request, value)
             found = load_samples(request, noisy.recipe, noisy.shapes, noisy.timesteps, noisy.classes)
             yield Point(sweep.name, value, noisy, found)
+        elif sweep.name == "snr_db":
+            yield Point(sweep.label, value, subject, _by_ratio(sweep, subject, samples, request, value))
         elif sweep.name == "threshold_scale":
             yield Point(sweep.name, value, _scaled(path, subject, value, scratch), samples)
         else:
@@ -116,7 +144,7 @@ def points(
 
 def check_names(sweeps: Sequence[Sweep]) -> None:
     """Raise where one condition is swept twice."""
-    names = [sweep.name for sweep in sweeps]
+    names = [sweep.label for sweep in sweeps]
     if len(set(names)) != len(names):
         raise UsageError("--sweep", "one condition is swept twice", "List all values in one --sweep")
 
@@ -133,13 +161,32 @@ def _in_steps(samples: Samples, steps: int) -> tuple[Samples, dict[str, str]]:
 
 
 def _noisy(subject: Subject, request: DataRequest, level: float) -> Subject:
-    recipe = subject.recipe
-    named = request.data is None or (recipe is not None and request.data == recipe.data.name)
-    if recipe is None or not named:
-        reason = "noise is added by the dataset of the network's recipe, and these samples are a file or another's"
-        raise UsageError("--sweep noise", reason, "Bench a run or its bundle on its own data")
+    recipe = _own_recipe("noise", subject, request)
     data = recipe.data.model_copy(update={"noise": dict.fromkeys(subject.shapes, level)})
     return replace(subject, recipe=recipe.model_copy(update={"data": data}))
+
+
+def _by_ratio(sweep: Sweep, subject: Subject, samples: Samples, request: DataRequest, level_db: float) -> Samples:
+    """Return the samples with noise before encoding, the same in each row: the split's seed decides it."""
+    recipe = _own_recipe(sweep.label, subject, request)
+    if sweep.input is not None and sweep.input not in subject.shapes:
+        fix = did_you_mean(sweep.input, subject.shapes)
+        raise UsageError(f"--sweep {sweep.label}", "the network has no such input", fix)
+    noisy = subject.shapes if sweep.input is None else (sweep.input,)
+    assert samples.raw is not None
+    seed = recipe.data.split_seed
+    raw = corrupted(samples.raw, dict.fromkeys(noisy, level_db), seed, DATASETS.get(recipe.data.name).events)
+    encoded = {name: x.numpy() for name, x in encoded_inputs(recipe, raw, tuple(subject.shapes), seed).items()}
+    return Samples(samples.about, encoded, raw, samples.labels_N)
+
+
+def _own_recipe(sweep: str, subject: Subject, request: DataRequest) -> Recipe:
+    """Return the recipe of a network that is scored on its recipe's dataset: there samples are at hand unencoded."""
+    recipe = subject.recipe
+    if recipe is None or request.data not in (None, recipe.data.name):
+        reason = "noise is added to the recipe's dataset before encoding, and these samples are a file or another's"
+        raise UsageError(f"--sweep {sweep}", reason, "Bench a run or its bundle on its own data")
+    return recipe
 
 
 def _scaled(path: Path, subject: Subject, factor: float, scratch: Path) -> Subject:

@@ -146,9 +146,14 @@ def _spread(shares: Sequence[float]) -> str:
 
 
 def _changes(study: Study) -> str:
-    common = [f"- all: `{text}`" for text in study.set]
-    own = [f"- {v}: " + (", ".join(f"`{text}`" for text in t) or "as it is") for v, t in study.variants.items()]
-    return "\n".join(["## What each variant changes in the recipe", "", *common, *own])
+    """Return what is set, that of all variants once."""
+    every = [set(own) for own in study.variants.values()]
+    shared = [text for text in next(iter(study.variants.values())) if all(text in own for own in every)]
+    lines = [f"- all: `{text}`" for text in (*study.set, *shared)]
+    for variant, texts in study.variants.items():
+        own = ", ".join(f"`{text}`" for text in texts if text not in shared)
+        lines.append(f"- {variant}: {own or 'nothing else'}")
+    return "\n".join(["## What each variant changes in the recipe", "", *lines])
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -12,11 +12,15 @@ import pytest
 from spikeport.benchmarks.report import pareto, render_html
 from spikeport.benchmarks.results import read_results
 from spikeport.benchmarks.samples import DataRequest, load_samples
-from spikeport.benchmarks.sweep import Sweep, _in_steps, check_names
+from spikeport.benchmarks.subject import open_subject
+from spikeport.benchmarks.sweep import Sweep, _by_ratio, _in_steps, check_names
 from spikeport.cli import main
 from spikeport.errors import UsageError
+from spikeport.train.evaluate import evaluate
+from spikeport.train.noise import corrupted
 from spikeport.train.recipe import load_recipe
-from spikeport.train.run import train_run
+from spikeport.train.run import load_run, train_run
+from spikeport.train.samples import open_dataset
 
 SMALL = ["training.epochs=1", "timesteps=4", "data.params.frames=4", "model.params={channels: [2, 3]}"]
 
@@ -35,7 +39,14 @@ def swept(runs, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "r.json"
     argv = ["bench", runs / "snn", "--ann", runs / "relu", "--ann", runs / "quantised", "--backend", "reference"]
     argv += ["--backend", "loihi", "--samples", "20", "--json", out, "--html", out.with_suffix(".html")]
-    for text in ("timesteps=2,4", "threshold_scale=0.5,1", "noise=0,3", "weight_bits=2"):
+    for text in (
+        "timesteps=2,4",
+        "threshold_scale=0.5,1",
+        "noise=0,3",
+        "weight_bits=2",
+        "snr_db=0",
+        "snr_db.audio=0",
+    ):
         argv += ["--sweep", text]
     assert main([str(a) for a in argv]) in (0, 1)
     return {row.id: row for row in read_results(out).rows}, read_results(out)
@@ -71,6 +82,37 @@ def test_every_sweep_changes_what_it_says(swept):
     assert "snn/ann@timesteps=2" not in rows
 
 
+def test_a_ratio_is_added_to_the_samples_that_every_row_answers(swept, runs):
+    rows, _ = swept
+    run = load_run(runs / "snn")
+    test = open_dataset(run.recipe).split("test").take(slice(20))
+    for label, inputs in (("snr_db", ("image", "audio")), ("snr_db.audio", ("audio",))):
+        noisy = corrupted(test, dict.fromkeys(inputs, 0.0), run.recipe.data.split_seed)
+        hits_N = evaluate(run, noisy).argmax(1).numpy() == test.labels
+        row = rows[f"snn/snn@{label}=0"]
+        assert row.accuracy.value == hits_N.mean()
+        assert row.condition[label] == 0
+        assert row.swept == {label: 0}
+        assert rows[f"snn/reference@{label}=0"].status == "ok"
+        assert rows[f"snn/ann@{label}=0"].accuracy.n == 20
+    assert rows["snn/snn@snr_db=0"].counts != rows["snn/snn@snr_db.audio=0"].counts
+
+
+def test_no_noise_at_all_leaves_the_samples_as_they_are(runs, tmp_path):
+    subject, request = open_subject(runs / "snn", tmp_path), DataRequest(limit=5)
+    clean = load_samples(request, subject.recipe, subject.shapes, subject.timesteps, subject.classes)
+    for ratio, same in ((np.inf, True), (0.0, False)):
+        found = _by_ratio(Sweep("snr_db", (ratio,), "audio"), subject, clean, request, ratio)
+        np.testing.assert_array_equal(found.encoded["image"], clean.encoded["image"])
+        assert np.array_equal(found.encoded["audio"], clean.encoded["audio"]) == same
+        assert not found.anew, "it would encode the clean samples"
+    with pytest.raises(UsageError, match="Did you mean 'audio'"):
+        _by_ratio(Sweep("snr_db", (0.0,), "adio"), subject, clean, request, 0.0)
+    for other in (DataRequest("own.npz"), DataRequest("nmnist")):
+        with pytest.raises(UsageError, match="Bench a run or its bundle on its own data"):
+            _by_ratio(Sweep("snr_db", (0.0,)), subject, clean, other, 0.0)
+
+
 def test_each_twin_has_its_row_and_its_verdict(swept):
     rows, results = swept
     assert "with 3-bit activations, for T = 4" in rows["snn/ann-quantised"].twin
@@ -102,6 +144,10 @@ def test_the_same_twin_twice_is_refused(runs, capsys):
         ("noise=-1", "0 or more"),
         ("noise=inf", "0 or more"),
         ("noise=nan", "0 or more"),
+        ("snr_db=inf", "a number of dB"),
+        ("snr_db=nan", "a number of dB"),
+        ("snr_db.=1", "no such sweep"),
+        ("noise.audio=1", "no such sweep"),
     ],
 )
 def test_sweeps_that_are_none(text, match):

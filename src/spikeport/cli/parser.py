@@ -156,7 +156,8 @@ def _bench(verbs: Verbs) -> None:
         action="append",
         default=[],
         metavar="NAME=A,B,..",
-        help="also score under changed timesteps, weight_bits, threshold_scale or noise; again for another",
+        help="also score under changed timesteps, weight_bits, threshold_scale, noise or snr_db (also of one input: "
+        "snr_db.audio=0,10); again for another",
     )
     _energy(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write results.json")
