@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spikeport.deploy.backend import Backend, Inputs, Program
 from spikeport.deploy.lockstep import looped_stages, run_lockstep
 from spikeport.deploy.loops import lockstep_refusal
+from spikeport.deploy.reference import ReferenceProgram
 from spikeport.errors import UsageError
 from spikeport.export.host_run import HostStepper
 from spikeport.export.onnx_stage import HostFunction
@@ -42,19 +43,29 @@ class NetworkRun:
 
 
 def lower_network(network: StagedNetwork, backend: Backend, calibration: Inputs | None = None) -> dict[str, Program]:
-    """Lower every chip stage; `calibration` is what the first of them reads.
+    """Lower every chip stage; `calibration` is sample inputs of the network.
+
+    A stage behind others is calibrated on what the reference hands it for these samples.
 
     Raises:
         UnfaithfulError: a loop across stages needs a backend that runs step by step.
     """
     if refusal := lockstep_refusal(network, backend):
         raise refusal
-    programs = {}
-    for stage in network.chips:
-        known = calibration and all(tensor in calibration for tensor in stage.inputs.values())
-        given = {node: calibration[t] for node, t in stage.inputs.items()} if known and calibration else None
-        programs[stage.name] = backend.lower(stage.graph, given)
-    return programs
+    given = _calibrations(network, calibration)
+    return {stage.name: backend.lower(stage.graph, given.get(stage.name)) for stage in network.chips}
+
+
+def _calibrations(network: StagedNetwork, calibration: Inputs | None) -> Mapping[str, Inputs]:
+    """Return what each chip stage reads for the network's sample inputs; nothing without them."""
+    if calibration is None or not set(network.inputs) <= set(calibration):
+        return {}
+    inputs = {name: np.asarray(calibration[name]) for name in network.inputs}
+    chips = [stage for stage in network.chips if not set(stage.inputs.values()) <= set(inputs)]
+    if not chips:
+        return {stage.name: {node: inputs[t] for node, t in stage.inputs.items()} for stage in network.chips}
+    reference = {stage.name: ReferenceProgram(stage.graph) for stage in network.chips}
+    return run_network(network, reference, inputs).chip_inputs
 
 
 def run_network(network: StagedNetwork, programs: Mapping[str, Program], inputs_TB: Inputs) -> NetworkRun:

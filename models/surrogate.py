@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,8 +21,8 @@ class SigmoidSurrogate:
 
     def __call__(self, u: Tensor) -> Tensor:
         """Return 1 where u > 0."""
-        spikes: Tensor = _Step.apply(u, self.slope)
-        return spikes
+        step: Callable[..., Tensor] = _Step.apply
+        return step(u, self.slope)
 
 
 class _Step(torch.autograd.Function):

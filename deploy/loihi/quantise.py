@@ -56,7 +56,7 @@ class QuantisedLayer:
     Attributes:
         layer: in float.
         du: synaptic decay, 4095 for no synaptic state.
-        dv: membrane decay, of 4096.
+        dv: membrane decay, of 4096; at most 4095, so that a membrane without memory keeps 1/4096 of itself.
         vth_mant: threshold / 64.
         bias_mant: [N].
         bias_exp: shared by the layer.
@@ -185,7 +185,9 @@ def _check(layer: Layer) -> None:
         if which == "synaptic decay" and decay == 1.0:
             continue
         steps = round(decay * limits.DECAY_ONE)
-        if steps > limits.DECAY_MAX or (decay > 0 and steps == 0):
+        # A membrane without memory (decay 1) is held as the fastest decay there is: it keeps 1/4096 of itself.
+        too_fast = steps > limits.DECAY_MAX and which == "synaptic decay"
+        if too_fast or (decay > 0 and steps == 0):
             raise RefusedError(
                 layer.name, f"{which} of {decay:g} a step", f"12 bits hold 1/4096 to {limits.DECAY_MAX}/4096",
                 "Choose another time constant",
@@ -200,7 +202,7 @@ def _into(stage: HopStage, layer: Layer) -> list[Hop]:
 
 def _layer(layer: Layer, chosen: Scale, bits: int) -> QuantisedLayer:
     du = limits.DU_NONE if layer.cell.du == 1.0 else round(layer.cell.du * limits.DECAY_ONE) - 1
-    dv = round(layer.cell.dv * limits.DECAY_ONE)
+    dv = min(round(layer.cell.dv * limits.DECAY_ONE), limits.DECAY_MAX)
     bias = layer.bias * chosen.scale
     bias_exp = max(0, ceil(log2(max(float(np.max(np.abs(bias))), 1.0) / limits.BIAS_MANT_MAX)))
     bias_mant = np.rint(bias / 2**bias_exp).astype(np.int32)
