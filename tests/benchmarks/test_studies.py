@@ -298,4 +298,3 @@ def test_an_unknown_study_is_named(capsys):
 def test_the_studies_that_ship_are_studies(name):
     study = load_study(name)
     assert study.name == name
-    assert len(study.seeds) >= 3

@@ -12,6 +12,7 @@ from spikeport.cli import suite_verb
 from spikeport.cli.floors import Floor
 from spikeport.cli.sources import backend_names, registers_of, weight_bits_of
 from spikeport.errors import UsageError
+from spikeport.models.zoo import located
 
 if TYPE_CHECKING:
     from spikeport.benchmarks.results import Results, Row
@@ -30,12 +31,13 @@ def run(args: argparse.Namespace) -> int:
     from spikeport.benchmarks.subject import NirReading
     from spikeport.benchmarks.sweep import Sweep
 
-    if (args.dt is not None or args.register or args.if_step) and not any(path.is_file() for path in args.networks):
+    networks = [located(path) for path in args.networks]
+    if (args.dt is not None or args.register or args.if_step) and not any(path.is_file() for path in networks):
         reason = "no bare .nir file is named, and all else says its own dt and registers"
         raise UsageError("--dt, --register, --if-step", reason, "Drop them")
     floors = [Floor.parse(text) for text in args.floor]
     request = Request(
-        networks=args.networks,
+        networks=networks,
         backend_names=backend_names(args.backend, []),
         anns=args.ann,
         data=DataRequest(args.data, args.encoding, args.samples, args.skip_bad, args.data_param),

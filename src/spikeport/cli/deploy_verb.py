@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from spikeport.cli.sources import backend_names, open_network, weight_bits_of
 from spikeport.errors import UsageError
+from spikeport.models.zoo import located
 
 if TYPE_CHECKING:
     from spikeport.deploy.backend import Inputs
@@ -38,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     for chip in chips:
         load(chip)
     network, bundle = open_network(args)
-    out = args.out or Path(f"{args.network.resolve().name.removesuffix('.bundle').removesuffix('.nir')}.{name}")
+    out = args.out or Path(
+        f"{located(args.network).resolve().name.removesuffix('.bundle').removesuffix('.nir')}.{name}"
+    )
     golden = bundle.golden().inputs if bundle else None
     if args.compare and golden is None:
         reason = "a bare .nir file carries no samples to compare on"

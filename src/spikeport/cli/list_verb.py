@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the names of one kind of thing, or what becomes of every layer."""
     if args.what == "layers":
         return _layers(args.json)
+    if args.what == "zoo":
+        return _zoo(args.json)
     names = sorted(_names(args.what))
     print(json.dumps(names) if args.json else "\n".join(names))
     return 0
@@ -29,6 +32,20 @@ def _layers(as_json: bool) -> int:
         for line in (", ".join(row.nodes), *row.notes):
             if line:
                 print(f"{'':<{width}}    {line}")
+    return 0
+
+
+def _zoo(as_json: bool) -> int:
+    from spikeport.models.zoo import PREFIX, entry, zoo_names
+
+    entries = [entry(name) for name in zoo_names()]
+    if as_json:
+        print(json.dumps([asdict(found) for found in entries], indent=2))
+        return 0
+    width = max((len(found.name) for found in entries), default=0) + len(PREFIX)
+    for found in entries:
+        score = f"{100 * found.accuracy:.1f} % of {found.samples} test samples of {found.dataset}"
+        print(f"{PREFIX + found.name:<{width}}  {found.model}, {score}, {found.size_bytes / 1e6:.2f} MB")
     return 0
 
 

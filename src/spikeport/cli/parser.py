@@ -118,7 +118,9 @@ def _bench(verbs: Verbs) -> None:
         "accuracy, spikes, SynOps and energy of networks on the same samples",
         "spikeport bench runs/av-digits --ann runs/av-digits-ann --backend all --json results.json",
     )
-    parser.add_argument("networks", nargs="*", type=Path, metavar="RUN|BUNDLE|FILE.nir", help="what to measure")
+    parser.add_argument(
+        "networks", nargs="*", type=Path, metavar="RUN|BUNDLE|zoo:NAME|FILE.nir", help="what to measure"
+    )
     parser.add_argument("--suite", metavar="NAME", help="run one of the project's side-by-side measurements instead")
     _nir_reading(parser)
     _backends(parser, "backends to run, or `all` (default: none for a run, else reference)")
@@ -208,7 +210,7 @@ def _study(verbs: Verbs) -> None:
 
 def _report(verbs: Verbs) -> None:
     parser = _verb(verbs, "report", "redraw a report from results.json", "spikeport report results.json --html r.html")
-    parser.add_argument("results", type=Path, metavar="results.json")
+    parser.add_argument("results", type=Path, metavar="results.json|BUNDLE|zoo:NAME", help="of a bundle: its --card")
     parser.add_argument("other", type=Path, nargs="?", metavar="OTHER.json", help="lay this beside it, row by row")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--html", type=Path, metavar="FILE", help="write the page instead of the terminal's table")
@@ -221,7 +223,7 @@ def _report(verbs: Verbs) -> None:
 def _list(verbs: Verbs) -> None:
     parser = _verb(verbs, "list", "list what there is", "spikeport list backends")
     parser.add_argument(
-        "what", choices=("models", "recipes", "datasets", "backends", "energy-models", "layers", "studies")
+        "what", choices=("models", "recipes", "datasets", "backends", "energy-models", "layers", "studies", "zoo")
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -231,7 +233,7 @@ def _env(verbs: Verbs) -> None:
 
 
 def _network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("network", type=Path, metavar="BUNDLE|FILE.nir")
+    parser.add_argument("network", type=Path, metavar="BUNDLE|zoo:NAME|FILE.nir")
     _nir_reading(parser)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from spikeport.errors import UsageError
+from spikeport.errors import ArtefactError, UsageError
+from spikeport.models.zoo import CARD, located
 
 
 def run(args: argparse.Namespace) -> int:
@@ -14,6 +16,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.row is not None and not args.neurobench:
         raise UsageError("--row", "it names what --neurobench writes", "Add --neurobench FILE")
+    path = located(args.results)
+    if path.is_dir():
+        return _card_of(args, path)
     if args.other is not None:
         return _compare(args)
     results = read_results(args.results)
@@ -31,6 +36,19 @@ def run(args: argparse.Namespace) -> int:
         print(render_markdown(results))
     else:
         print_table(results)
+    return 0
+
+
+def _card_of(args: argparse.Namespace, bundle: Path) -> int:
+    """Print the card that lies in a bundle."""
+    if not args.card or args.other is not None:
+        reason = "a bundle carries its model card, and no results to draw"
+        raise UsageError(str(args.results), reason, "Add --card, or bench it with --json and report that")
+    try:
+        print((bundle / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        fix = "Bench it with --json FILE, and report FILE --card"
+        raise ArtefactError(str(bundle), f"there is no {CARD} in it", fix) from None
     return 0
 
 

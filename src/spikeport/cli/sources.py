@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikeport.errors import ArtefactError, UsageError
 from spikeport.export.bundle import Bundle, is_bundle
 from spikeport.export.graph import Edge
 from spikeport.export.stages import StagedNetwork, network_of_nir
+from spikeport.models.zoo import located
 
 if TYPE_CHECKING:
     from spikeport.deploy.loihi.weight_bits import WeightBits
 
 
 def open_network(args: argparse.Namespace) -> tuple[StagedNetwork, Bundle | None]:
-    """Return the network named by BUNDLE|FILE.nir with --dt, --register and --if-step."""
-    path: Path = args.network
+    """Return the network named by BUNDLE|zoo:NAME|FILE.nir with --dt, --register and --if-step."""
+    path = located(args.network)
     if is_bundle(path):
         if args.dt is not None or args.register or args.if_step:
             raise UsageError(f"{path}", "a bundle says its own dt and registers", "Drop --dt, --register and --if-step")
