@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -38,6 +38,7 @@ from spikeport.train.samples import network_inputs
 from spikeport.train.seeds import derived
 
 _VAL_BATCH = 200
+_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
 Batch = tuple[dict[str, Tensor], Tensor]
 
 
@@ -148,7 +149,7 @@ class Trainee(pl.LightningModule):
         """Return AdamW and its schedule by step."""
         part = self.recipe.training
         optimizer = torch.optim.AdamW(self.parameters(), lr=part.lr, weight_decay=part.weight_decay)
-        total = part.epochs * self.steps
+        total = part.epochs * math.ceil(self.steps / part.accumulate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, total, part.warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -254,6 +255,8 @@ def fit(trainee: Trainee, folder: Path, device: str) -> None:
             devices=1,
             max_epochs=trainee.recipe.training.epochs,
             gradient_clip_val=trainee.recipe.training.clip_norm,
+            accumulate_grad_batches=trainee.recipe.training.accumulate,
+            precision=_PRECISIONS[trainee.recipe.training.precision],
             deterministic=device == "cuda",
             callbacks=[_Keeper(folder)],
             default_root_dir=folder,

@@ -62,6 +62,8 @@ class TrainingPart(_Part):
         clip_norm: largest gradient norm.
         label_smoothing: share of each label that is spread over all classes.
         losses: others, of what the network's segments write.
+        accumulate: batches whose gradients one step of the optimizer takes together.
+        precision: of products; `bf16` computes them in bfloat16 (membranes, losses and weights stay in float32).
         patience: epochs without a better validation accuracy after which training stops; 0: never.
     """
 
@@ -74,6 +76,8 @@ class TrainingPart(_Part):
     patience: Annotated[int, Field(ge=0)] = 0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     losses: tuple[LossSpec, ...] = ()
+    accumulate: Count = 1
+    precision: Literal["float32", "bf16"] = "float32"
 
 
 class QuantisationPart(_Part):

@@ -14,7 +14,7 @@ from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
 from spikeport.train.evaluate import accuracy, evaluate
 from spikeport.train.loop import checkpoint_path, rate_at
-from spikeport.train.recipe import Recipe
+from spikeport.train.recipe import Recipe, load_recipe
 from spikeport.train.run import load_run, train_run
 from spikeport.train.samples import open_dataset
 
@@ -212,3 +212,19 @@ def test_the_learning_rate_rises_then_falls_to_zero() -> None:
     assert rates[55] == pytest.approx(0.5)
     assert rates[100] == pytest.approx(0.0)
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+@pytest.mark.slow
+def test_bf16_and_accumulated_gradients_learn_as_float32_does(tmp_path: Path) -> None:
+    """Two batches of 32 a step in bfloat16 are one of 64 but for rounding: both learn the digits."""
+    steps = ("training.epochs=2", "training.lr=1e-2")
+    plain = load_recipe("av-digits", [*steps, "training.batch_size=64"])
+    coarse = load_recipe(
+        "av-digits", [*steps, "training.batch_size=32", "training.accumulate=2", "training.precision=bf16"]
+    )
+    best = [
+        max(json.loads(line)["val_accuracy"] for line in (run.path / "metrics.jsonl").read_text().splitlines())
+        for run in (train_run(plain, tmp_path / "plain"), train_run(coarse, tmp_path / "coarse"))
+    ]
+    assert min(best) > 0.9
+    assert abs(best[0] - best[1]) < 0.05
