@@ -27,8 +27,6 @@ from spikeport.models.l2act.treat import treat
 KINDS = get_args(Block)
 FUSED = [("encoders", "chip"), ("l2", "sequence"), ("fusion", "chip"), ("readout", "window")]
 
-_TWO_NETS = pytest.mark.xfail(strict=True, reason="of two nets that nothing joins, the Lava worker runs one")
-
 
 def kinds(bundle: Bundle) -> list[tuple[str, str]]:
     return [(s.name, s.form if isinstance(s, HostStage) else "chip") for s in bundle.network.stages]
@@ -121,8 +119,7 @@ def test_a_dropped_layer_leaves_the_net_and_its_head(tmp_path: Path) -> None:
     ("how", "backend"),
     [
         *(("constant", backend) for backend in ("lava-float", "norse", "loihi")),
-        *(("host", backend) for backend in ("norse", "loihi")),
-        pytest.param("host", "lava-float", marks=_TWO_NETS),
+        *(("host", backend) for backend in ("lava-float", "norse", "loihi")),
     ],
 )
 def test_backends_run_it_as_they_declare(how: Any, backend: str, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix, identity, kron
+from scipy.sparse.csgraph import connected_components
 
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -73,7 +74,7 @@ def show_child_errors() -> None:
 
 
 def run_plan(folder: Path) -> None:
-    """Run the plan in `folder`."""
+    """Run the plan in `folder`, each of its parts in a run of its own: Lava runs what is joined, and no more."""
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi2SimCfg
 
@@ -81,13 +82,13 @@ def run_plan(folder: Path) -> None:
     request = json.loads((folder / "run.json").read_text())
     with np.load(folder / "arrays.npz") as stored:
         arrays = dict(stored)
-    first = build(plan, request, arrays, folder)
-    first.run(condition=RunSteps(num_steps=request["steps"]), run_cfg=Loihi2SimCfg(select_tag=plan["tag"]))
-    first.stop()
+    for process in build(plan, request, arrays, folder):
+        process.run(condition=RunSteps(num_steps=request["steps"]), run_cfg=Loihi2SimCfg(select_tag=plan["tag"]))
+        process.stop()
 
 
-def build(plan: Json, request: Json, arrays: Arrays, folder: Path) -> Any:
-    """Make and join all processes; return one of them."""
+def build(plan: Json, request: Json, arrays: Arrays, folder: Path) -> list[Any]:
+    """Make and join all processes; return one of each part."""
     from processes.windowed import FileSource, Shift
 
     copies = request["copies"]
@@ -106,7 +107,16 @@ def build(plan: Json, request: Json, arrays: Arrays, folder: Path) -> Any:
             out = shift.s_out
         out.connect(synapses.s_in)
         synapses.a_out.connect(made[hop["target"]].a_in)
-    return made[plan["layers"][0]["name"]]
+    return [made[part[0]] for part in parts(list(made), plan["hops"])]
+
+
+def parts(names: list[str], hops: list[Json]) -> list[list[str]]:
+    """Return the connected components: the names that hops join, whichever way; a name without a hop is one alone."""
+    place = {name: i for i, name in enumerate(names)}
+    ends = np.array([(place[hop["source"]], place[hop["target"]]) for hop in hops], dtype=np.int64).reshape(-1, 2)
+    joined = csr_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(names), len(names)))
+    count, labels = connected_components(joined, directed=False)
+    return [[name for name, label in zip(names, labels, strict=True) if label == part] for part in range(count)]
 
 
 def make_layer(layer: Json, request: Json, arrays: Arrays, folder: Path) -> Any:
