@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from spikeport.benchmarks.studies.plan import Study, chosen, digest, noise_conditions, recipe_of
+from spikeport.benchmarks.studies.processes import pool
 from spikeport.benchmarks.studies.stored import CLEAN, Outcome, Scored, read_outcomes, write_outcomes
 from spikeport.benchmarks.studies.table import write_tables
 from spikeport.errors import SpikeportError, UnavailableError, UsageError
@@ -211,29 +208,11 @@ def _outcomes(tasks: Sequence[Task], jobs: int, say: Say) -> Iterator[tuple[Task
             say(f"{task.name}: training")
             yield task, run_one(task)
         return
-    with _pool(min(jobs, len(tasks))) as pool:
-        of = {pool.submit(run_one, task): task for task in tasks}
+    with pool(min(jobs, len(tasks))) as workers:
+        of = {workers.submit(run_one, task): task for task in tasks}
         for future in as_completed(of):
             try:
                 yield of[future], future.result()
             except BrokenProcessPool:
                 fix = "Give it again with fewer --jobs: it goes on where it stood"
                 raise UnavailableError("a process of the study", "it was killed, perhaps for memory", fix) from None
-
-
-@contextmanager
-def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes, of one thread each: forked ones would share torch's threads."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    )
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
