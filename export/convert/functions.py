@@ -15,7 +15,7 @@ from torch import Tensor, fx
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.convert.builder import Builder, Rewrite, Signal, without_batch
-from spikeport.export.convert.layers import add_flatten
+from spikeport.export.convert.layers import add_flatten, foldable, folded
 from spikeport.export.shapes import Shape
 
 
@@ -80,13 +80,19 @@ def add(call: Call) -> Signal:
 
 @handles(operator.mul, operator.imul, torch.mul, "mul", "mul_")
 def multiply(call: Call) -> Signal:
-    """A product with a constant is a Scale."""
+    """A product with a constant is a Scale; one with a number goes into the weights of the layer before it."""
     a, b = call.args[:2]
     signal, factor = (a, b) if isinstance(a, Signal) else (b, a)
     if isinstance(factor, Signal) or not isinstance(factor, int | float | Tensor):
         raise UnfaithfulError(
             f"'{call.name}'", "it multiplies two signals, which no NIR node does", "Move the product to a host stage"
         )
+    source = signal.sources[0]
+    if isinstance(factor, int | float) and len(signal.sources) == 1 and foldable(call.builder, source, signal.shape):
+        gain = np.full(signal.shape[0], float(factor))
+        call.builder.nodes[source] = folded(call.builder.nodes[source], gain, np.zeros_like(gain))
+        call.builder.rewrites.append(Rewrite(call.name, f"a factor of {factor} folded into '{source}'"))
+        return signal
     value = factor.detach().cpu().double().numpy() if isinstance(factor, Tensor) else float(factor)
     value = without_batch(value, signal.shape)
     try:

@@ -138,14 +138,15 @@ def batch_norm(
     gain = weight / np.sqrt(array(layer.running_var).astype(np.float64) + layer.eps)
     shift = bias - gain * array(layer.running_mean).astype(np.float64)
     source = signal.sources[0]
-    if len(signal.sources) == 1 and _foldable(builder, source, signal.shape):
-        builder.nodes[source] = _folded(builder.nodes[source], gain, shift)
+    if len(signal.sources) == 1 and foldable(builder, source, signal.shape):
+        builder.nodes[source] = folded(builder.nodes[source], gain, shift)
         builder.rewrites.append(Rewrite(name, f"{type(layer).__name__} folded into '{source}'"))
         return signal
     return builder.add(name, _channelwise(signal.shape, gain, shift), signal, shape)
 
 
-def _foldable(builder: Builder, source: str, shape: Shape) -> bool:
+def foldable(builder: Builder, source: str, shape: Shape) -> bool:
+    """Return whether a gain on what the node `source` gives, of `shape`, can go into its weights."""
     node = builder.nodes[source]
     used = any(u == source for u, _ in builder.edges) or source in builder.shared
     # A Linear on a matrix makes its last axis; the normalisation goes along the first.
@@ -153,7 +154,8 @@ def _foldable(builder: Builder, source: str, shape: Shape) -> bool:
     return fits and not used
 
 
-def _folded(node: nir.NIRNode, gain: Array, shift: Array) -> nir.NIRNode:
+def folded(node: nir.NIRNode, gain: Array, shift: Array) -> nir.NIRNode:
+    """Return the weighted node with `y -> gain y + shift` behind it, along its first axis."""
     weight = node.weight * gain.reshape(-1, *[1] * (node.weight.ndim - 1))
     bias = getattr(node, "bias", 0.0) * gain + shift
     if isinstance(node, nir.Linear | nir.Affine):

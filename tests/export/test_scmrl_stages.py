@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nir
 import numpy as np
 import pytest
 import torch
@@ -46,6 +47,8 @@ def test_the_chip_form_is_one_chip_stage_and_a_readout(tmp_path: Path) -> None:
     (core,) = bundle.network.chips
     # What only the alignment loss reads is an inner population, not an output.
     assert len(core.graph.outputs) == 2
+    # alpha is in the weights of its edge: nothing multiplies on the chip.
+    assert not [name for name, node in core.graph.nodes.items() if isinstance(node, nir.Scale)]
     assert_runs_alike(net, bundle)
 
 
