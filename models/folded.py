@@ -10,10 +10,11 @@ Shape suffixes: T time steps, B samples, N the remaining axes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import getclosurevars
 from typing import Any
 
 import torch
-from snntorch import Leaky, SpikingNeuron
+from snntorch import Leaky, SpikingNeuron, surrogate
 from torch import Tensor, fx, nn
 
 from spikeport.models import leaky_kernels
@@ -21,6 +22,7 @@ from spikeport.models.state import reset_state
 
 _CACHED = "_spikeport_folded"
 _DETACHED = "_spikeport_detached"
+_ATAN = surrogate.atan()
 
 
 def fold(core: nn.Module, inputs_TBN: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
@@ -71,6 +73,8 @@ def _forget_gradient(neuron: Any, _: Any) -> None:
 
 
 def _neuron(neuron: SpikingNeuron, x_TBN: Tensor) -> Tensor:
+    # Under mixed precision too, a membrane that adds up T inputs keeps to float32.
+    x_TBN = x_TBN.float() if x_TBN.dtype in (torch.bfloat16, torch.float16) else x_TBN
     if _is_plain(neuron):
         window: Callable[..., Tensor] = _LeakyWindow.apply
         carried = not neuron.__dict__.get(_DETACHED, False)
@@ -100,27 +104,34 @@ class _LeakyWindow(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_TBN: Tensor, beta: Tensor, threshold: Tensor, surrogate: Callable[[Tensor], Tensor], carried: bool
+        ctx: Any, x_TBN: Tensor, beta: Tensor, threshold: Tensor, spike_grad: Callable[[Tensor], Tensor], carried: bool
     ) -> Tensor:
         """Return spikes_TBN; `carried`: the gradient flows to earlier steps."""
         decay = beta.clamp(0, 1)
-        v_TBN = torch.empty_like(x_TBN)
+        v_TBN, s_TBN = torch.empty_like(x_TBN), torch.empty_like(x_TBN)
         if leaky_kernels.fits(x_TBN):
-            leaky_kernels.run(x_TBN, v_TBN, float(decay), float(threshold))
+            leaky_kernels.run(x_TBN, v_TBN, s_TBN, float(decay), float(threshold))
         else:
             v_TBN[0] = x_TBN[0]
             for step in range(1, len(x_TBN)):
                 before_BN = v_TBN[step - 1]
                 torch.mul((before_BN <= threshold) * before_BN, decay, out=v_TBN[step]).add_(x_TBN[step])
+            s_TBN.copy_(v_TBN > threshold)
         ctx.save_for_backward(v_TBN, decay, threshold)
-        ctx.surrogate = surrogate
+        ctx.surrogate = spike_grad
         ctx.carried = carried
-        return (v_TBN > threshold).to(x_TBN.dtype)
+        return s_TBN
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         """Return the gradient of x_TBN."""
         v_TBN, decay, threshold = ctx.saved_tensors
+        alpha = _atan_alpha(ctx.surrogate)
+        if alpha is not None and leaky_kernels.fits(v_TBN):
+            g_TBN = torch.empty_like(v_TBN)
+            kept = float(decay) if ctx.carried else 0.0
+            leaky_kernels.run_back_atan(grads[0], v_TBN, g_TBN, kept, float(threshold), alpha)
+            return g_TBN, None, None, None, None
         with torch.enable_grad():
             over_TBN = (v_TBN - threshold).requires_grad_()
             (g_TBN,) = torch.autograd.grad(ctx.surrogate(over_TBN), over_TBN, grads[0])
@@ -133,3 +144,10 @@ class _LeakyWindow(torch.autograd.Function):
         for step in range(len(g_TBN) - 2, -1, -1):
             g_TBN[step].addcmul_(kept_TBN[step], g_TBN[step + 1])
         return g_TBN, None, None, None, None
+
+
+def _atan_alpha(spike_grad: Callable[[Tensor], Tensor]) -> float | None:
+    """Return the sharpness of a `snntorch.surrogate.atan`, which is a closure over it; None of any other."""
+    if getattr(spike_grad, "__code__", None) is not _ATAN.__code__:
+        return None
+    return float(getclosurevars(spike_grad).nonlocals["alpha"])

@@ -1,19 +1,31 @@
 """The loop over time of a zero-reset LIF as one compiled pass, where the tensors lie in main memory.
 
+Each step is a loop over its own rows and in the tensors' own precision: only then does the compiler use wide registers.
+A literal, even 0, would lift single precision to double.
+
 Shape suffixes: T time steps, M all other axes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 Kernel = Callable[..., None]
+
+
+class _Kernels(NamedTuple):
+    forward: Kernel
+    backward: Kernel
+    backward_atan: Kernel
+
+
 Array = NDArray[np.generic]
 
 
@@ -22,16 +34,20 @@ def fits(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.is_floating_point() and x.is_contiguous() and x.element_size() >= 4
 
 
-def run(x_T: Tensor, v_T: Tensor, decay: float, threshold: float) -> None:
-    """Write the membrane `v[t] = decay (1 - r[t-1]) v[t-1] + x[t]`, `r = v > threshold`, of any shape [T, *]."""
-    kernel, _ = _kernels()
-    kernel(_rows(x_T), _rows(v_T), *_scalars(x_T, decay, threshold))
+def run(x_T: Tensor, v_T: Tensor, s_T: Tensor, decay: float, threshold: float) -> None:
+    """Write `v[t] = decay (1 - s[t-1]) v[t-1] + x[t]` and `s = v > threshold`, of any shape [T, *]."""
+    _kernels().forward(_rows(x_T), _rows(v_T), _rows(s_T), *_scalars(x_T, decay, threshold, 1))
 
 
 def run_back(g_T: Tensor, v_T: Tensor, decay: float, threshold: float) -> None:
-    """Turn `g[t]`, of the spikes through the surrogate, into `g[t] + decay (1 - r[t]) g[t+1]`, from the last step."""
-    _, kernel = _kernels()
-    kernel(_rows(g_T), _rows(v_T), *_scalars(g_T, decay, threshold))
+    """Turn `g[t]`, of the spikes through the surrogate, into `g[t] + decay (1 - s[t]) g[t+1]`, from the last step."""
+    _kernels().backward(_rows(g_T), _rows(v_T), *_scalars(g_T, decay, threshold))
+
+
+def run_back_atan(ds_T: Tensor, v_T: Tensor, g_T: Tensor, decay: float, threshold: float, alpha: float) -> None:
+    """Write `g[t] = ds[t] (alpha / 2) / (1 + (pi alpha (v[t] - threshold) / 2)^2) + decay (1 - s[t]) g[t+1]`."""
+    scalars = _scalars(g_T, decay, threshold, 1, alpha / 2, math.pi / 2 * alpha)
+    _kernels().backward_atan(_rows(ds_T), _rows(v_T), _rows(g_T), *scalars)
 
 
 def _rows(x_T: Tensor) -> Array:
@@ -45,26 +61,57 @@ def _scalars(like: Tensor, *values: float) -> list[np.generic]:
 
 
 @cache
-def _kernels() -> tuple[Kernel, Kernel]:
+def _kernels() -> _Kernels:
     import numba
 
     @numba.njit(nogil=True)
-    def forward(x_TM: Any, v_TM: Any, decay: Any, threshold: Any) -> None:
-        steps, size = x_TM.shape
-        for m in range(size):
-            v_TM[0, m] = x_TM[0, m]
-        for t in range(1, steps):
-            for m in range(size):
-                before = v_TM[t - 1, m]
-                kept = before if before <= threshold else before * 0
-                v_TM[t, m] = kept * decay + x_TM[t, m]
+    def step(x_M: Any, before_M: Any, v_M: Any, decay: Any, threshold: Any) -> None:
+        zero = decay - decay
+        for m in range(x_M.size):
+            before = before_M[m]
+            kept = before if before <= threshold else before * zero
+            v_M[m] = kept * decay + x_M[m]
+
+    @numba.njit(nogil=True)
+    def fire(v_M: Any, s_M: Any, threshold: Any, one: Any) -> None:
+        zero = one - one
+        for m in range(v_M.size):
+            s_M[m] = one if v_M[m] > threshold else zero
+
+    @numba.njit(nogil=True)
+    def forward(x_TM: Any, v_TM: Any, s_TM: Any, decay: Any, threshold: Any, one: Any) -> None:
+        v_TM[0] = x_TM[0]
+        fire(v_TM[0], s_TM[0], threshold, one)
+        for t in range(1, len(x_TM)):
+            step(x_TM[t], v_TM[t - 1], v_TM[t], decay, threshold)
+            fire(v_TM[t], s_TM[t], threshold, one)
+
+    @numba.njit(nogil=True)
+    def carry(g_M: Any, v_M: Any, after_M: Any, decay: Any, threshold: Any) -> None:
+        zero = decay - decay
+        for m in range(g_M.size):
+            kept = decay if v_M[m] <= threshold else zero
+            g_M[m] += kept * after_M[m]
 
     @numba.njit(nogil=True)
     def backward(g_TM: Any, v_TM: Any, decay: Any, threshold: Any) -> None:
-        steps, size = g_TM.shape
-        for t in range(steps - 2, -1, -1):
-            for m in range(size):
-                if v_TM[t, m] <= threshold:
-                    g_TM[t, m] += decay * g_TM[t + 1, m]
+        for t in range(len(g_TM) - 2, -1, -1):
+            carry(g_TM[t], v_TM[t], g_TM[t + 1], decay, threshold)
 
-    return forward, backward
+    @numba.njit(nogil=True)
+    def slope(ds_M: Any, v_M: Any, g_M: Any, threshold: Any, one: Any, half: Any, inner: Any) -> None:
+        for m in range(g_M.size):
+            u = inner * (v_M[m] - threshold)
+            g_M[m] = ds_M[m] * (half / (one + u * u))
+
+    @numba.njit(nogil=True)
+    def backward_atan(
+        ds_TM: Any, v_TM: Any, g_TM: Any, decay: Any, threshold: Any, one: Any, half: Any, inner: Any
+    ) -> None:
+        last = len(g_TM) - 1
+        slope(ds_TM[last], v_TM[last], g_TM[last], threshold, one, half, inner)
+        for t in range(last - 1, -1, -1):
+            slope(ds_TM[t], v_TM[t], g_TM[t], threshold, one, half, inner)
+            carry(g_TM[t], v_TM[t], g_TM[t + 1], decay, threshold)
+
+    return _Kernels(forward, backward, backward_atan)
