@@ -16,3 +16,4 @@ if TYPE_CHECKING:
 suites: Registry[Callable[[], SuiteResult]] = Registry("suite")
 suites.register("loihi-engine", "spikeport.benchmarks.suites.loihi_engine:run")
 suites.register("counting", "spikeport.benchmarks.suites.counting:run")
+suites.register("training", "spikeport.benchmarks.suites.training:run")

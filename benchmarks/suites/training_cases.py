@@ -1,0 +1,116 @@
+"""The networks of suite `training`: those of the shipped recipes, on drawn spikes of the recipes' shapes.
+
+Batch norm runs on fixed statistics, taken from the drawn spikes: step by step, statistics of a batch would be those of
+one step, and the loop would be another function than the folded network.
+
+Shape suffixes: T time steps, B samples, N a step's own shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeport.models import MODELS
+from spikeport.models.network import SpikingNetwork
+from spikeport.train.checks import validated
+from spikeport.train.datasets import DATASETS
+from spikeport.train.encodings import encoded_shape
+from spikeport.train.recipe import Recipe, load_recipe
+from spikeport.train.samples import build_network, raw_shapes
+
+ACTIVITY = 0.2
+_ALONE = ("model.params.modality=visual", "model.params.l2.scale=none")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe's network.
+
+    Attributes:
+        name: of the case, without its number of steps.
+        recipe: whose network it is, with the recipe's batch size.
+        overrides: of the recipe.
+        steps: the numbers of steps to time, the recipe's own first.
+    """
+
+    name: str
+    recipe: str
+    overrides: tuple[str, ...] = ()
+    steps: tuple[int, ...] = (16, 32)
+
+
+CASES = (
+    Case("av-digits", "av-digits"),
+    Case("l2 visual net", "l2-av-digits", _ALONE),
+    Case("l2-actspikenet", "l2-av-digits"),
+    Case("s-cmrl", "s-cmrl", steps=(8, 32)),
+    Case("s-cmrl-chip", "s-cmrl-chip", steps=(8, 32)),
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A network in evaluation mode with what it is trained on.
+
+    Attributes:
+        net: the network.
+        slope: of its neurons' surrogate gradient.
+        inputs_TBN: spikes.
+        labels_B: classes.
+    """
+
+    net: SpikingNetwork
+    slope: float
+    inputs_TBN: dict[str, Tensor]
+    labels_B: Tensor
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the network has batch norm."""
+        return bool(_norms(self.net))
+
+
+def work(case: Case, steps: int, batch: int | None = None) -> Work:
+    """Return the case, the same on every call; `batch` stands in for the recipe's size."""
+    recipe = load_recipe(case.recipe, case.overrides)
+    net = build_network(recipe)
+    assert isinstance(net, SpikingNetwork)
+    batch = batch or recipe.training.batch_size
+    draw = torch.Generator().manual_seed(1)
+    shapes = _shapes(recipe)
+    inputs = {
+        name: (torch.rand((steps, batch, *shape), generator=draw) < ACTIVITY).float() for name, shape in shapes.items()
+    }
+    labels = torch.randint(DATASETS.get(recipe.data.name).classes, (batch,), generator=draw)
+    _settle(net, inputs)
+    return Work(net.eval(), _slope(recipe), inputs, labels)
+
+
+def _slope(recipe: Recipe) -> float:
+    params: Any = validated(MODELS.get(recipe.model.name).params, recipe.model.params, "model.params")
+    return float(params.slope)
+
+
+def _shapes(recipe: Recipe) -> dict[str, tuple[int, ...]]:
+    raw = raw_shapes(recipe)
+    return {name: encoded_shape(recipe.encodings[name], shape, recipe.timesteps) for name, shape in raw.items()}
+
+
+def _settle(net: SpikingNetwork, inputs_TBN: dict[str, Tensor]) -> None:
+    """Take the statistics of batch norm from `inputs_TBN`: under the initial ones, deep layers are silent."""
+    norms = _norms(net)
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        net.train().forward_folded(inputs_TBN)
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
+
+
+def _norms(net: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+    return [module for module in net.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
