@@ -8,6 +8,8 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import pytest
+
 STUDY = """
 import time
 from spikeport.benchmarks.studies.processes import pool
@@ -19,6 +21,7 @@ with pool(2) as workers:
 """
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_study_that_is_killed() -> None:
     study = subprocess.Popen([sys.executable, "-c", STUDY], stdout=subprocess.PIPE, start_new_session=True)
     assert study.stdout is not None

@@ -114,6 +114,7 @@ def test_a_folder_of_this_machine_is_not_shipped() -> None:
             zoo_entry._check_portable(recipe.model_copy(update={"data": data}))
 
 
+@pytest.mark.slow
 def test_a_bundle_is_made_of_a_run_and_scored_where_its_data_lie_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
