@@ -33,9 +33,9 @@ class Quick(Twin):
         super().__init__(("x",), frozenset())
         self.seen = []
 
-    def logits(self, inputs):
+    def compute(self, inputs):
         self.seen.append(tuple(inputs["x"].shape))
-        return inputs["x"]
+        return {"logits": inputs["x"]}
 
 
 def reading(batch, joules=2e-6):

@@ -45,7 +45,7 @@ REFUSED = [
     (changed(v_leak=O * 0.125), ("norse",), "v_leak 0.125"),
     (changed(r=O * -1.0), ("norse",), "r -1"),
     (value_feeds_neuron(), ALL, ""),
-    (with_neuron(nir.Threshold(O * 0.5)), ("lava-fixed", "norse"), ""),
+    (with_neuron(nir.Threshold(O * 0.5)), ("norse",), ""),
     (changed(tau=O * 10000 * DT), ("lava-fixed",), "membrane decay of 0.0001"),
     (changed(v_threshold=O * 0.0), ("lava-fixed",), "v_threshold 0"),
     (changed(v_threshold=O * 1e-5), ("lava-fixed",), "v_threshold 1e-05"),
