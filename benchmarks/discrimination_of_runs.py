@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from spikeport.benchmarks.discrimination import Discrimination, discrimination, principal
 from spikeport.benchmarks.report import charts
 from spikeport.benchmarks.report.charts import Chart
+from spikeport.benchmarks.report.markdown import table
+from spikeport.benchmarks.report.tables import Table
 from spikeport.errors import SpikeportError, UsageError
 from spikeport.files import new_file
 
@@ -144,18 +146,16 @@ def fragment(sets: Sequence[Embedded]) -> Markup:
         f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
         for name, cells in _cells({shown.name: shown.measured() for shown in sets}).items()
     )
-    table = (
+    measures = (
         f"<table><caption>Feature discrimination</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )
-    return Markup("".join((*parts, table)))
+    return Markup("".join((*parts, measures)))
 
 
 def markdown(measured: Mapping[str, Discrimination]) -> str:
     """Return the measures as a Markdown table."""
-    headings = ("embeddings", *_HEADINGS)
-    lines = [f"| {' | '.join(headings)} |", f"|---|{'---:|' * len(_HEADINGS)}"]
-    lines += [f"| {' | '.join((name, *cells))} |" for name, cells in _cells(measured).items()]
-    return "\n".join(lines) + "\n"
+    rows = tuple((name, *cells) for name, cells in _cells(measured).items())
+    return table(Table(("embeddings", *_HEADINGS), rows)) + "\n"
 
 
 def _cells(measured: Mapping[str, Discrimination]) -> dict[str, list[str]]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from spikeport.benchmarks.occupancy.bounds import LIMITS, Bound, bound
 from spikeport.benchmarks.occupancy.needs import LayerNeed, needs_of
 from spikeport.benchmarks.occupancy.structure import Structure
+from spikeport.benchmarks.report import markdown
+from spikeport.benchmarks.report.tables import Table
 from spikeport.deploy.loihi.mapper.chip import Chip
 from spikeport.deploy.loihi.mapper.show import NAMES
 
@@ -119,7 +121,8 @@ def table(found: Iterable[Occupancy]) -> str:
             if b is not None:
                 size = (one.title, one.chip.name, kernels, f"{one.neurons:,}", f"{one.synapses:,}")
                 rows.append((*size, *(_told(b.by_limit[limit]) for limit in LIMITS), *_verdict(b)))
-    return _markdown((*head, "cores, at least", "chips", "breaks first on one chip"), rows)
+    head += ("cores, at least", "chips", "breaks first on one chip")
+    return markdown.table(Table(head, tuple(rows), len(head)))
 
 
 def _verdict(b: Bound) -> tuple[str, str, str]:
@@ -133,20 +136,15 @@ def _verdict(b: Bound) -> tuple[str, str, str]:
 def layer_table(one: Occupancy) -> str:
     """Return one row a layer."""
     head = ("layer", "neurons", "synapses", "fan-in", "words", "cores, at least", "with shared kernels")
-    rows = [
+    rows = tuple(
         (
             f"`{name}`", f"{need.neurons:,}", f"{need.synapses:,}", f"{need.fan_in:,}", f"{need.words:,}",
             f"{one.unrolled.by_layer[name]:,}", _told(one.shared.by_layer[name] if one.shared else None),
         )
         for name, need in one.needs.items()
-    ]  # fmt: skip
-    return _markdown(head, rows)
+    )  # fmt: skip
+    return markdown.table(Table(head, rows, len(head)))
 
 
 def _told(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
-
-
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

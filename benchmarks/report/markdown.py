@@ -12,31 +12,31 @@ from spikeport.benchmarks.results import Results
 def render_markdown(results: Results) -> str:
     """Return everything that is no picture as one Markdown document."""
     parts = [f"# {_inline(results.title)}", *(f"> {_inline(note)}" for note in tables.notes(results))]
-    parts += [_table(tables.summary(results)), "  \n".join(tables.LEGEND)]
+    parts += [table(tables.summary(results)), "  \n".join(tables.LEGEND)]
     parts += _bullets([f"**{name}** {why}" for name, why in tables.reasons(results)])
     parts += _bullets(list(tables.differences(results)))
-    parts += ["## Agreement with the reference", _table(tables.agreement(results))]
-    parts += ["## Work per sample", _table(tables.totals(results))]
+    parts += ["## Agreement with the reference", table(tables.agreement(results))]
+    parts += ["## Work per sample", table(tables.totals(results))]
     if (crossings := tables.crossings(results)).rows:
-        parts += ["## Between chip and host, per sample", _table(crossings)]
+        parts += ["## Between chip and host, per sample", table(crossings)]
     label = tables.labels(results)
     for row in results.rows:
         if row.counts:
-            parts += [f"### Every node of {_inline(label[row.id])}", _table(tables.per_node(row))]
+            parts += [f"### Every node of {_inline(label[row.id])}", table(tables.per_node(row))]
     not_counted = {n.name: n.reason for row in results.rows if row.counts for n in row.counts.not_counted}
     parts += _bullets([f"not counted: `{name}`: {why}" for name, why in not_counted.items()])
     if results.comparisons:
-        parts += ["## Energy (estimated, not measured)", _table(tables.energy(results))]
+        parts += ["## Energy (estimated, not measured)", table(tables.energy(results))]
         parts += _bullets([f"{name}: {verdict}" for name, verdict in tables.verdicts(results)])
     if (chips := tables.spiking_only(results)).rows:
-        parts += ["## Chips (estimated, spiking networks only, no ratio)", _table(chips)]
+        parts += ["## Chips (estimated, spiking networks only, no ratio)", table(chips)]
     if (read := tables.measured(results)).rows:
-        parts += ["## Energy (measured)", _table(read), *tables.measured_notes(results)]
+        parts += ["## Energy (measured)", table(read), *tables.measured_notes(results)]
     if (occupancy := placement.occupancy(results)).rows:
-        parts += ["## On the chip (placed, not run)", _table(occupancy)]
+        parts += ["## On the chip (placed, not run)", table(occupancy)]
         parts += _bullets([f"{p.title}: {p.breach}" for p in placement.pictures(results) if p.breach])
     if (losses := quantised.losses(results)).rows:
-        parts += ["## What integers cost", _table(losses), quantised.NOTE]
+        parts += ["## What integers cost", table(losses), quantised.NOTE]
     parts += _bullets([f"not known: {name}: {why}" for name, why in tables.missing(results)])
     parts += ["## Provenance", *_bullets(list(tables.provenance(results)))]
     if results.reproduce:
@@ -51,13 +51,14 @@ def document(parts: Iterable[str | Table | Iterable[str]]) -> str:
         if isinstance(part, str):
             written.append(part)
         elif isinstance(part, Table):
-            written.append(_table(part))
+            written.append(table(part))
         else:
             written += _bullets(list(part))
     return "\n\n".join(written) + "\n"
 
 
-def _table(content: Table) -> str:
+def table(content: Table) -> str:
+    """Return a table; columns that are not text stand to the right."""
     if not content.rows:
         return "None."
     rule = ["---" if i < content.text_columns else "---:" for i in range(len(content.header))]

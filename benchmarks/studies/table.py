@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
+from spikeport.benchmarks.report.markdown import table
+from spikeport.benchmarks.report.tables import Table
 from spikeport.benchmarks.report.text import UNKNOWN
 from spikeport.benchmarks.studies.comparing import CAPTION, Against, Key, against
 from spikeport.benchmarks.studies.curves import write_curves
@@ -41,8 +43,8 @@ def render(study: Study, outcomes: Sequence[Outcome]) -> str:
         parts += ["## Not trained", "\n".join(f"- {o.variant}, seed {o.seed}: {o.reason}" for o in failed)]
     parts.append(_changes(study))
     if study.cited:
-        rows = [(c.what, f"{c.accuracy_percent:g}", c.source) for c in study.cited]
-        parts += ["## Cited, not measured here", _table(("what", "accuracy, %", "source"), rows)]
+        rows = tuple((c.what, f"{c.accuracy_percent:g}", c.source) for c in study.cited)
+        parts += ["## Cited, not measured here", table(Table(("what", "accuracy, %", "source"), rows, 3))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -95,7 +97,7 @@ def _clean(study: Study, by_variant: dict[str, BySeed]) -> str:
                 f"{fmean(o.train_seconds or 0.0 for o in of.values()):.1f}" if of else UNKNOWN,
             )
         )
-    return _table(header, rows)
+    return table(Table(header, tuple(rows), len(header)))
 
 
 def _noisy(study: Study, by_variant: dict[str, BySeed], where: str, levels: Sequence[float]) -> str:
@@ -106,7 +108,7 @@ def _noisy(study: Study, by_variant: dict[str, BySeed], where: str, levels: Sequ
         cells = [_cell(study, by_variant, variant, [key]) for key in keys]
         clean = _mean(of, [(CLEAN, None)])
         rows.append((variant, clean, *cells, _cell(study, by_variant, variant, keys)))
-    return _table(header, rows)
+    return table(Table(header, tuple(rows), len(header)))
 
 
 def _cell(study: Study, by_variant: dict[str, BySeed], variant: str, keys: Sequence[Key]) -> str:
@@ -154,8 +156,3 @@ def _changes(study: Study) -> str:
         own = ", ".join(f"`{text}`" for text in texts if text not in shared)
         lines.append(f"- {variant}: {own or 'nothing else'}")
     return "\n".join(["## What each variant changes in the recipe", "", *lines])
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
