@@ -32,19 +32,6 @@ if TYPE_CHECKING:
     from spikeport.train.datasets.base import Split
     from spikeport.train.run import Run
 
-# Distinct on the light and on the dark page.
-_COLOURS = (
-    "#1f83b4",
-    "#c8762a",
-    "#3c9d58",
-    "#b2504f",
-    "#8565b8",
-    "#8a7a2f",
-    "#c05a96",
-    "#5d8a8a",
-    "#7f7f7f",
-    "#5a78d1",
-)
 _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up")
 _DRAWN = 1000
 _HEADINGS = {
@@ -110,8 +97,8 @@ def chart(shown: Embedded, index: int) -> Chart:
         "type": "scatter", "mode": "markers", "name": f"class {k}",
         "x": points_N2[labels == k, 0].round(5).tolist(), "y": points_N2[labels == k, 1].round(5).tolist(),
         "marker": {
-            "size": 6, "opacity": 0.75, "color": _COLOURS[i % len(_COLOURS)],
-            "symbol": _SYMBOLS[i // len(_COLOURS) % len(_SYMBOLS)],
+            "size": 6, "opacity": 0.75, "color": charts.PALETTE[i % len(charts.PALETTE)],
+            "symbol": _SYMBOLS[i // len(charts.PALETTE) % len(_SYMBOLS)],
         },
         "hovertemplate": f"class {k}<extra></extra>",
     } for i, k in enumerate(np.unique(labels).tolist())]  # fmt: skip

@@ -16,6 +16,8 @@ from spikeport.benchmarks.report.tables import labels
 from spikeport.benchmarks.results import Results, Row
 
 COLOURS = {"ann": "var(--ann)", "snn": "var(--snn)", "backend": "var(--backend)"}
+# Distinct on the light and on the dark page.
+PALETTE = ("#1f83b4", "#c8762a", "#3c9d58", "#b2504f", "#8565b8", "#8a7a2f", "#c05a96", "#5d8a8a", "#7f7f7f", "#5a78d1")
 ROW_PX = 44
 RASTER_PX = 190
 

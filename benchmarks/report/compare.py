@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
-from spikeport.benchmarks.report import text
+from spikeport.benchmarks.report import page, text
 from spikeport.benchmarks.report.markdown import document
 from spikeport.benchmarks.report.tables import Table
 from spikeport.benchmarks.results import Results, Row
 from spikeport.benchmarks.statistics import independent_difference, paired_difference
 from spikeport.files import new_file
 
-FOLDER = Path(__file__).parent
 NOTE = (
     "Accuracy differences are second minus first, in percentage points, with Newcombe's 95 % interval (1998, method "
     "10): paired where both rows answered the same samples, which their SHA-256 shows; independent (phi = 0) otherwise."
@@ -142,19 +138,17 @@ def render_comparison(first: Results, second: Results) -> str:
 
 def write_comparison(first: Results, second: Results, path: Path) -> None:
     """Write the comparison as a page that opens offline: aside first, then renamed over `path`."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    page = environment.get_template("compare.html.j2").render(
+    title = f"{first.title} and {second.title}"
+    content = page.render(
+        "compare.html.j2",
+        title,
+        (),
         first=first,
         second=second,
         rows=rows(first, second),
         unmatched=unmatched(first, second),
         provenance=provenance(first, second),
         note=NOTE,
-        css=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
-        sorting=Markup((FOLDER / "sorting.js").read_text(encoding="utf-8")),
     )
     with new_file(path) as aside:
-        aside.write_text(page, encoding="utf-8")
+        aside.write_text(content, encoding="utf-8")

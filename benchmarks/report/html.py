@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
 from spikeport.benchmarks.blocks import Difference, EnergyComparison
-from spikeport.benchmarks.report import charts, pareto, placement, quantised, tables, text
-from spikeport.benchmarks.report.charts import Chart
+from spikeport.benchmarks.report import charts, page, pareto, placement, quantised, tables, text
 from spikeport.benchmarks.results import Results, Row
 from spikeport.files import new_file
-
-FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -32,15 +25,13 @@ class Headline:
 
 def write_html(results: Results, path: Path) -> None:
     """Write the page: aside first, then renamed over `path`."""
-    page = render_html(results)
+    content = render_html(results)
     with new_file(path) as aside:
-        aside.write_text(page, encoding="utf-8")
+        aside.write_text(content, encoding="utf-8")
 
 
 def render_html(results: Results) -> str:
     """Return the page."""
-    import plotly.offline
-
     example = results.example
     inputs = [charts.heatmap(p, i) for i, p in enumerate(example.inputs)] if example else []
     rasters = [charts.raster(r, i) for i, r in enumerate(example.rasters)] if example else []
@@ -54,17 +45,11 @@ def render_html(results: Results) -> str:
         for c in (*single.values(), *sweeps, *inputs, *rasters, *traces, *(p.chart for p in pictures))
         if c is not None
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    return environment.get_template("page.html.j2").render(
+    return page.render(
+        "page.html.j2",
+        results.title,
+        drawn,
         results=results,
-        css=_source("page.css"),
-        script=_source("page.js"),
-        sorting=_source("sorting.js"),
-        plotly=Markup(plotly.offline.get_plotlyjs()),
-        figures=_json(drawn),
         charts=single,
         inputs=list(zip(example.inputs, inputs, strict=True)) if example else [],
         rasters=list(zip(example.rasters, rasters, strict=True)) if example else [],
@@ -80,16 +65,6 @@ def render_html(results: Results) -> str:
         shown=charts.spiking_row(results),
         headlines=headlines(results),
     )
-
-
-def _source(name: str) -> Markup:
-    return Markup((FOLDER / name).read_text(encoding="utf-8"))
-
-
-def _json(drawn: Sequence[Chart]) -> Markup:
-    """Return the figures as JSON that cannot close its script element."""
-    content = json.dumps({c.id: {"data": c.data, "layout": c.layout} for c in drawn}, allow_nan=False)
-    return Markup(content.replace("<", "\\u003c"))
 
 
 def headlines(results: Results) -> tuple[Headline, ...]:

@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from spikeport.benchmarks.report import charts
-from spikeport.benchmarks.report.charts import Chart
+from spikeport.benchmarks.report import charts, page
+from spikeport.benchmarks.report.charts import PALETTE, Chart
 from spikeport.benchmarks.studies.stored import CLEAN, Outcome
 from spikeport.files import new_file
 
-# Distinct on the light and on the dark page.
-COLOURS = ("#1f83b4", "#c8762a", "#3c9d58", "#b2504f", "#8565b8", "#8a7a2f", "#c05a96", "#5d8a8a", "#7f7f7f", "#5a78d1")
 DASHES = ("solid", "dash", "dot")
 Outcomes = Mapping[str, Mapping[int, Outcome]]
 
 
 def write_curves(title: str, outcomes: Outcomes, path: Path) -> None:
     """Write the page: aside first, then renamed over `path`."""
-    page = render(title, outcomes)
+    content = render(title, outcomes)
     with new_file(path) as aside:
-        aside.write_text(page, encoding="utf-8")
+        aside.write_text(content, encoding="utf-8")
 
 
 def render(title: str, outcomes: Outcomes) -> str:
     """Return the page."""
-    import plotly.offline
-
     drawn = curves(outcomes)
-    styles = Path(charts.__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    figures = json.dumps({c.id: {"data": c.data, "layout": c.layout} for c in drawn}, allow_nan=False)
-    return environment.get_template("curves.html.j2").render(
-        title=title,
-        charts=drawn,
-        css=Markup((styles / "page.css").read_text(encoding="utf-8")),
-        script=Markup((styles / "page.js").read_text(encoding="utf-8")),
-        plotly=Markup(plotly.offline.get_plotlyjs()),
-        figures=Markup(figures.replace("<", "\\u003c")),
-    )
+    return page.render("curves.html.j2", title, drawn, charts=drawn)
 
 
 def curves(outcomes: Outcomes) -> tuple[Chart, ...]:
@@ -63,8 +43,8 @@ def _chart(outcomes: Outcomes, where: str, index: int) -> Chart:
         points = _points(of, where)
         if not points:
             continue
-        colour = COLOURS[number % len(COLOURS)]
-        dash = DASHES[number // len(COLOURS) % len(DASHES)]
+        colour = PALETTE[number % len(PALETTE)]
+        dash = DASHES[number // len(PALETTE) % len(DASHES)]
         data.append(_line(variant, points, colour, dash))
         spoken.append(f"{variant} " + ", ".join(f"{mean:.1f} % at {level:g} dB" for level, mean, _ in points))
     layout = charts.base(height=420)
