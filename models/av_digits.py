@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from spikeport.errors import UsageError
 from spikeport.models.family import Family, Params, Shapes
-from spikeport.models.network import SpikeRate, SpikingNetwork, core_network
-from spikeport.models.twin import Equivalent, QuantisedReLU, Twin, mean_over_frames
+from spikeport.models.network import LOGITS, SpikeRate, SpikingNetwork, core_network
+from spikeport.models.twin import RELU, Equivalent, Twin, mean_over_frames, rectifier
 
 Count = Annotated[int, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -65,7 +65,6 @@ class AvDigitsParams(Params):
     slope: Positive = 2.0
 
 
-RELU = Equivalent()
 Activation = Callable[[float], nn.Module]
 
 
@@ -184,16 +183,13 @@ class AvDigitsTwin(Twin):
     """
 
     def __init__(self, params: AvDigitsParams, shapes: Shapes, classes: int, equivalent: Equivalent = RELU) -> None:
-        super().__init__(input_names(params), frozenset({"audio"} & set(input_names(params))))
-        if equivalent.kind == "per-frame" and not self.frame_inputs:
-            raise UsageError("key 'twin.kind'", "the network takes no sequence, so it has no frames", "Choose relu")
-        self.per_frame = equivalent.kind == "per-frame"
-        self.core = _core(params, shapes, lambda _beta: _rectifier(equivalent))
+        super().__init__(input_names(params), frozenset({"audio"} & set(input_names(params))), equivalent)
+        self.core = _core(params, shapes, lambda _beta: rectifier(equivalent))
         self.readout = nn.Linear(params.fused, classes)
 
     def compute(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return logits_BK for image [B, 1, 28, 28] and audio [B, F, N]."""
-        return {"logits": self._frame_by_frame(inputs) if self.per_frame else self._at_once(inputs)}
+        return {LOGITS: self._frame_by_frame(inputs) if self.per_frame else self._at_once(inputs)}
 
     def _at_once(self, inputs: Mapping[str, Tensor]) -> Tensor:
         currents_BN = [
@@ -213,15 +209,10 @@ class AvDigitsTwin(Twin):
         answers: Tensor = self.readout(self.core.fuse(torch.stack(currents).sum(0)))
         return answers.reshape(-1, frames, answers.shape[1]).mean(1)
 
-    def runs_per_sample(self, frames: int) -> dict[str, int]:
-        """Return the runs of each layer with weights: `frames` in a per-frame branch, 1 elsewhere."""
-        per_frame = {
-            layer for name, branch, _edge in self._parts() if name in self.frame_inputs for layer in branch.modules()
-        }
+    def frame_layers(self) -> set[nn.Module]:
+        """Return the layers of the audio branch."""
         return {
-            path: frames if self.per_frame or layer in per_frame else 1
-            for path, layer in self.named_modules()
-            if isinstance(layer, (nn.Linear, nn.Conv2d))
+            layer for name, branch, _edge in self._parts() if name in self.frame_inputs for layer in branch.modules()
         }
 
     def _parts(self) -> list[tuple[str, nn.Module, nn.Linear]]:
@@ -231,17 +222,11 @@ class AvDigitsTwin(Twin):
         return [("image", core.image, core.fuse_image), ("audio", core.audio, core.fuse_audio)]
 
 
-def _rectifier(equivalent: Equivalent) -> nn.Module:
-    return QuantisedReLU(equivalent.bits) if equivalent.kind == "quantised" else nn.ReLU()
-
-
 def twin(params: AvDigitsParams, shapes: Shapes, classes: int, equivalent: Equivalent = RELU) -> AvDigitsTwin:
     """Return the twin that `equivalent` names."""
     if equivalent.kind != "matched":
         return AvDigitsTwin(params, shapes, classes, equivalent)
-    if equivalent.macs is None:
-        raise UsageError("key 'twin.macs'", "a matched twin needs the number to match", "--set twin.macs=N")
-    wanted, frames = equivalent.macs, equivalent.frames or 1
+    wanted, frames = equivalent.to_match(), equivalent.frames or 1
     widths = [_scaled(params, 2 ** (eighths / 8)) for eighths in range(-32, 33)]
     best = min(widths, key=lambda scaled: abs(twin_macs(scaled, shapes, classes, frames) - wanted))
     return AvDigitsTwin(best, shapes, classes, equivalent)

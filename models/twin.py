@@ -45,6 +45,16 @@ class Equivalent:
         """Bits that hold the T + 1 spike counts of a neuron: ceil(log2(T + 1)) (Yan et al., arXiv:2409.08290)."""
         return ceil(log2(self.timesteps + 1))
 
+    def to_match(self) -> int:
+        """Return the multiply-accumulates to come nearest to.
+
+        Raises:
+            UsageError: none are given.
+        """
+        if self.macs is None:
+            raise UsageError("key 'twin.macs'", "a matched twin needs the number to match", "--set twin.macs=N")
+        return self.macs
+
     def describe(self) -> str:
         """Return what stands beside the twin's figures."""
         once = "a still runs once, a sequence once a frame"
@@ -54,6 +64,9 @@ class Equivalent:
             "per-frame": "same topology with ReLU, all layers run once a frame and the answers are averaged",
             "matched": f"same layers with ReLU, as wide as comes nearest {self.macs} multiply-accumulates: {once}",
         }[self.kind]
+
+
+RELU = Equivalent()
 
 
 class QuantisedReLU(nn.Module):
@@ -76,18 +89,30 @@ class QuantisedReLU(nn.Module):
         return quantised
 
 
+def rectifier(equivalent: Equivalent) -> nn.Module:
+    """Return what the twin has for a neuron."""
+    return QuantisedReLU(equivalent.bits) if equivalent.kind == "quantised" else nn.ReLU()
+
+
 class Twin(nn.Module):
     """Base of all twins.
 
     Attributes:
         input_names: the inputs that `forward` takes.
         frame_inputs: those of shape [B, F, *]; a layer fed by one runs once a frame.
+        per_frame: whether all layers do.
+
+    Raises:
+        UsageError: all layers are to run once a frame, and there are no frames.
     """
 
-    def __init__(self, input_names: tuple[str, ...], frame_inputs: frozenset[str]) -> None:
+    def __init__(self, input_names: tuple[str, ...], frame_inputs: frozenset[str], equivalent: Equivalent) -> None:
         super().__init__()
         self.input_names = input_names
         self.frame_inputs = frame_inputs
+        self.per_frame = equivalent.kind == "per-frame"
+        if self.per_frame and not frame_inputs:
+            raise UsageError("key 'twin.kind'", "the network takes no sequence, so it has no frames", "Choose relu")
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return logits_BK for analog inputs of shape [B, *raw] ([B, F, *raw] for frame inputs)."""
@@ -106,7 +131,16 @@ class Twin(nn.Module):
 
     def runs_per_sample(self, frames: int) -> dict[str, int]:
         """Return how often each layer with weights runs for one sample of `frames` frames."""
+        every = set(self.modules()) if self.per_frame else self.frame_layers()
+        return {path: frames if layer in every else 1 for path, layer in self.weighted()}
+
+    def frame_layers(self) -> set[nn.Module]:
+        """Return the layers that a sequence feeds, frame by frame."""
         raise NotImplementedError
+
+    def weighted(self) -> list[tuple[str, nn.Module]]:
+        """Return the layers with weights and their paths."""
+        return [(path, layer) for path, layer in self.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
 
 
 def mean_over_frames(branch: nn.Module, x_BFN: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from spikeport.models.l2act.layers import Activation, lif
 from spikeport.models.l2act.normalise import Embedding, TwoEmbeddings
 from spikeport.models.l2act.params import L2ActParams, Side
 from spikeport.models.network import CORE, LOGITS, READOUT, Segment, SpikeRate, SpikingNetwork
+from spikeport.models.sides import input_names
 
 HIDDEN = "hidden"
 Segments = list[Segment]
@@ -30,11 +31,6 @@ class L2ActNetwork(SpikingNetwork):
     def __init__(self, segments: Segments, params: L2ActParams, shapes: Shapes, classes: int) -> None:
         super().__init__(segments, input_names(params))
         self.params, self.shapes, self.classes = params, dict(shapes), classes
-
-
-def input_names(params: L2ActParams) -> tuple[str, ...]:
-    """Return the inputs that the network takes, in its order."""
-    return tuple(params.input_of(side) for side in params.sides)
 
 
 def build(params: L2ActParams, shapes: Shapes, classes: int) -> L2ActNetwork:

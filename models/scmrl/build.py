@@ -28,17 +28,13 @@ from spikeport.models.scmrl.baselines import Joint, ModalityWeights, RelativeAtt
 from spikeport.models.scmrl.chip import Coincidence, Gates, chip_mlp, chip_position
 from spikeport.models.scmrl.fusion import FusedLinear, PooledLinear, ResidualMlp
 from spikeport.models.scmrl.layers import Joined, Mlp, Neurons, Pair, Position, lif, patch_embedding
-from spikeport.models.scmrl.params import SIDES, ScmrlParams, Side
+from spikeport.models.scmrl.params import SIDES, ScmrlParams
+from spikeport.models.sides import Side, input_names
 
 Tokens = tuple[int, int]
 EMBEDDED = tuple(f"x_{side}" for side in SIDES)
 TOKENS = tuple(f"tokens_{side}" for side in SIDES)
 ALIGNED = tuple(f"aligned_{side}" for side in SIDES)
-
-
-def input_names(params: ScmrlParams) -> tuple[str, ...]:
-    """Return the inputs that the network takes, in its order."""
-    return tuple(params.input_of(side) for side in params.sides)
 
 
 def build(params: ScmrlParams, shapes: Shapes, classes: int) -> SpikingNetwork:

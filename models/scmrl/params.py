@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from spikeport.models.family import Params
+from spikeport.models.sides import Side
 
 Count = Annotated[int, Field(gt=0)]
 Pair = tuple[Count, Count]
-Side = Literal["audio", "visual"]
 Branch = Literal["spatial", "temporal"]
 Fault = Literal["attention-threshold", "scrambled-heads", "detached-membrane"]
 FAULTS: tuple[Fault, ...] = ("attention-threshold", "scrambled-heads", "detached-membrane")
