@@ -26,8 +26,7 @@ from spikeport.export.recording import Recording
 from spikeport.export.run_parts import run_parts
 from spikeport.export.verify import check_trace, record_model, verify
 from spikeport.files import sha256
-
-CORE = "core"
+from spikeport.models.network import CORE
 
 
 @dataclass

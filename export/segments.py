@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UsageError
-from spikeport.export.drafts import CORE, ChipDraft, Drafts, draft
+from spikeport.export.drafts import ChipDraft, Drafts, draft
 from spikeport.export.host_draft import HostDraft
 from spikeport.export.manifest import RegisterSpec
 from spikeport.models.folded import one_step
-from spikeport.models.network import READOUT, Segment, SpikingNetwork, as_tuple
+from spikeport.models.network import CORE, READOUT, Segment, SpikingNetwork, as_tuple
 
 
 def draft_network(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], dt_s: float, check: bool) -> Drafts:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeport.errors import UsageError
+from spikeport.models.network import LOGITS
 
 Kind = Literal["relu", "quantised", "per-frame", "matched"]
 
@@ -116,7 +117,7 @@ class Twin(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return logits_BK for analog inputs of shape [B, *raw] ([B, F, *raw] for frame inputs)."""
-        return self.tensors(inputs)["logits"]
+        return self.tensors(inputs)[LOGITS]
 
     def tensors(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return `logits`, and whatever else of its own a loss may read, by name."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.onnx_stage import HOST_TOLERANCE, HostFunction, export_torch, host_difference
 from spikeport.files import new_file, refuse_existing
+from spikeport.models.network import LOGITS
 from spikeport.models.twin import Twin
 
 
@@ -40,7 +41,7 @@ def write_ann_onnx(module: nn.Module, example_inputs: Mapping[str, Tensor], path
     examples = {n: x.detach().cpu().float() for n, x in example_inputs.items()}
     wanted = _run(named, examples)
     several = tuple(f"output_{i}" for i in range(len(wanted)))
-    names = several if len(wanted) > 1 else ("logits",) if isinstance(module, Twin) else ("output",)
+    names = several if len(wanted) > 1 else (LOGITS,) if isinstance(module, Twin) else ("output",)
     free = [_free(module, name) for name in examples]
     # A dimension of size 1 would be taken for a constant.
     grown = {n: _grown(x, dims) for (n, x), dims in zip(examples.items(), free, strict=True)}
