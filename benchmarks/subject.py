@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
-import onnx
-import onnx.numpy_helper
-
 from spikeport.benchmarks.bundling import bundle_recipe, export_run
 from spikeport.benchmarks.counting.layers import DenseLayer
 from spikeport.errors import ArtefactError
 from spikeport.export.bundle import Bundle, is_bundle
 from spikeport.export.graph import Edge, IfStep
+from spikeport.export.onnx_macs import zero_weights
 from spikeport.export.stages import HostStage, StagedNetwork, network_of_nir
 from spikeport.files import sha256
 from spikeport.models.network import SpikingNetwork
@@ -72,17 +70,11 @@ def _host_layer(stage: HostStage, timesteps: int) -> DenseLayer:
         macs_per_pass=stage.macs_per_call,
         passes=timesteps if stage.form == "step" else 1,
         weights=stage.macs_per_call if stage.weights is None else stage.weights,
-        zero_weights=None if stage.weights is None else _zero_weights(stage.path),
+        zero_weights=None if stage.weights is None else zero_weights(stage.path),
         inputs=stage.input_elements,
         outputs=stage.output_elements,
         not_counted=stage.not_counted,
     )
-
-
-def _zero_weights(path: Path) -> int:
-    """Return how many of the weights in an ONNX file are 0; biases and scalars are none."""
-    stored = [w for w in onnx.load(path).graph.initializer if len(w.dims) > 1]
-    return sum(int((onnx.numpy_helper.to_array(w) == 0).sum()) for w in stored)
 
 
 def open_subject(path: Path, scratch: Path, exported: Path | None = None, reading: NirReading | None = None) -> Subject:

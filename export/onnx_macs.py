@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.numpy_helper
+from numpy.typing import NDArray
 
 from spikeport.export.shapes import Shape
 
@@ -55,7 +57,16 @@ def _sized(model: onnx.ModelProto, sizes: Mapping[str, int]) -> onnx.ModelProto:
 
 def stored_weights(path: Path) -> int:
     """Return how many weights the file holds, biases and scalars not among them."""
-    return sum(prod(w.dims) for w in onnx.load(path).graph.initializer if len(w.dims) > 1)
+    return sum(w.size for w in _weights(path))
+
+
+def zero_weights(path: Path) -> int:
+    """Return how many of them are 0."""
+    return sum(int((w == 0).sum()) for w in _weights(path))
+
+
+def _weights(path: Path) -> list[NDArray[Any]]:
+    return [onnx.numpy_helper.to_array(w) for w in onnx.load(path).graph.initializer if len(w.dims) > 1]
 
 
 def _matmul_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape], weights: set[str]) -> int:
