@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spikeport.benchmarks import blocks
-from spikeport.benchmarks.counting.network import CROSSINGS, NOT_SPLIT, counts_block
+from spikeport.benchmarks.counting.network import CROSSINGS, NOT_SPLIT, counts_block, event_nodes
 from spikeport.benchmarks.counting.torch_counter import ModelCounts
 from spikeport.errors import UsageError
 
@@ -35,8 +35,9 @@ def model_block(counts: ModelCounts) -> blocks.Counts:
     if both := sorted(set(counts.layers) & set(counts.neurons)):
         raise UsageError(f"'{both[0]}'", "a layer and a neuron have that path", "Rename one")
     left_out = [blocks.NotCounted(name=name, reason=why) for name, why in counts.not_counted.items()]
+    nodes = event_nodes(counts.layers, counts.neurons, counts.samples)
     emitted = sum(n.emitted for n in counts.neurons.values()), counts.spikes
-    return counts_block(counts.samples, totals, _nodes(counts), left_out, missing, emitted)
+    return counts_block(counts.samples, totals, nodes, left_out, missing, emitted)
 
 
 def model_footprint(counts: ModelCounts) -> blocks.Footprint:
@@ -47,26 +48,3 @@ def model_footprint(counts: ModelCounts) -> blocks.Footprint:
         buffer_bytes=counts.buffer_bytes,
         state_bytes=counts.state_bytes,
     )
-
-
-def _nodes(counts: ModelCounts) -> dict[str, blocks.Node]:
-    n = counts.samples
-    nodes: dict[str, blocks.Node] = {}
-    for path, layer in counts.layers.items():
-        nodes[path] = blocks.SynapseNode(
-            events=None if layer.events is None else layer.events / n,
-            synops_ac=layer.ac / n,
-            synops_mac=layer.mac / n,
-            dense_macs=layer.dense / n,
-            weights=layer.weights,
-            zero_weights=layer.zero_weights,
-        )
-    for path, neuron in counts.neurons.items():
-        nodes[path] = blocks.NeuronNode(
-            emits="spikes",
-            neurons=neuron.neurons,
-            spikes=neuron.spikes / n,
-            rate=neuron.spikes / neuron.updates,
-            neuron_updates=neuron.updates / n,
-        )
-    return nodes

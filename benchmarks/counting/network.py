@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from spikeport.benchmarks import blocks
 from spikeport.benchmarks.counting.crossings import BYTES_PER_ELEMENT, CrossingCounts
 from spikeport.benchmarks.counting.layers import AnnCounts, DenseLayer
-from spikeport.benchmarks.counting.stage import StageCounts
+from spikeport.benchmarks.counting.stage import NeuronCounts, StageCounts, SynapseCounts
+from spikeport.benchmarks.counting.torch_counter.result import LayerCounts
+from spikeport.benchmarks.counting.torch_counter.result import NeuronCounts as TorchNeurons
 from spikeport.errors import UsageError
 
 NOT_SPIKING = "an ANN has no spikes, no synaptic events and no membrane"
@@ -90,7 +92,8 @@ def snn_block(counts: NetworkCounts) -> blocks.Counts:
     left_out: list[blocks.NotCounted] = []
     for stage, counted in counts.chip.items():
         prefix = f"{stage}." if len(counts.chip) > 1 else ""
-        nodes |= {f"{prefix}{name}": node for name, node in _chip_nodes(counted).items()}
+        found = event_nodes(counted.synapses, counted.neurons, n)
+        nodes |= {f"{prefix}{name}": node for name, node in found.items()}
         left_out += [blocks.NotCounted(name=prefix + k, reason=why) for k, why in counted.not_counted.items()]
     for layer in counts.host:
         if layer.name in nodes:
@@ -192,19 +195,21 @@ def _crossing(c: CrossingCounts, samples: int) -> blocks.Crossing:
     )
 
 
-def _chip_nodes(stage: StageCounts) -> dict[str, blocks.Node]:
-    n = stage.samples
+def event_nodes(
+    synapses: Mapping[str, SynapseCounts | LayerCounts], neurons: Mapping[str, NeuronCounts | TorchNeurons], n: int
+) -> dict[str, blocks.Node]:
+    """Return the nodes of synapses and neurons counted over `n` samples, of a graph or of a torch model."""
     nodes: dict[str, blocks.Node] = {}
-    for name, s in stage.synapses.items():
+    for name, s in synapses.items():
         nodes[name] = blocks.SynapseNode(
-            events=s.events / n,
+            events=None if s.events is None else s.events / n,
             synops_ac=s.ac / n,
             synops_mac=s.mac / n,
             dense_macs=s.dense / n,
             weights=s.weights,
             zero_weights=s.zero_weights,
         )
-    for name, c in stage.neurons.items():
+    for name, c in neurons.items():
         nodes[name] = blocks.NeuronNode(
             emits="values" if c.spikes is None else "spikes",
             neurons=c.neurons,
