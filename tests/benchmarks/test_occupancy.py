@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from spikeport.benchmarks.counting.fanout import fan_out
 from spikeport.benchmarks.occupancy import __main__ as command
 from spikeport.benchmarks.occupancy.bounds import bound
-from spikeport.benchmarks.occupancy.cases import CASES, Case, s_cmrl
+from spikeport.benchmarks.occupancy.cases import CASES, CHIP, Case
 from spikeport.benchmarks.occupancy.needs import LayerNeed, least_words, needs_of, synapse_bits
 from spikeport.benchmarks.occupancy.pattern import fan, identity, pattern_of, union
 from spikeport.benchmarks.occupancy.report import NOT_SHARED, occupancy
@@ -35,24 +35,27 @@ from spikeport.deploy.stage import lower_hops
 from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
 from spikeport.export.shapes import output_shape
-from spikeport.models.l2act import build as l2act
-from spikeport.models.l2act.params import L2ActParams, Stage, VisualParams
 
 CHIPS = ("loihi1", "loihi2")
 SMALL = {
-    "s-cmrl": Case("small", {"audio": (1, 16, 12), "visual": (3, 16, 12)}, True, s_cmrl(16, (2, 1), 4)),
+    "s-cmrl": Case(
+        "small",
+        "s-cmrl-crema-d",
+        True,
+        (
+            *CHIP,
+            "model.params.channels=16",
+            "model.params.audio=[{channels: 8, stride: 2}, {channels: 16, pool: true}]",
+            "model.params.visual=[{channels: 8, stride: 2}, {channels: 16, stride: 2}]",
+        ),
+        {"audio": (1, 16, 12), "visual": (3, 16, 12)},
+    ),
     "resnet": Case(
         "small",
-        {"visual": (3, 9, 9)},
+        "l2-cifar10",
         True,
-        lambda shapes: l2act.build(
-            L2ActParams(
-                modality="visual",
-                visual=VisualParams(stages=(Stage(channels=8, blocks=2), Stage(channels=12, blocks=2, stride=2))),
-            ),
-            shapes,
-            4,
-        ),
+        ("model.params.visual.stages=[{channels: 8, blocks: 2}, {channels: 12, blocks: 2, stride: 2}]",),
+        {"image": (3, 9, 9)},
     ),
 }
 
