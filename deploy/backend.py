@@ -59,9 +59,15 @@ class Program(Protocol):
 
 
 class Backend(Protocol):
-    """One way to run a chip stage."""
+    """One way to run a chip stage.
+
+    Attributes:
+        name: what it is registered as.
+        calibrates: whether `lower` makes use of calibration samples.
+    """
 
     name: str
+    calibrates: bool
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node, without running anything or importing the backend's packages."""

@@ -45,14 +45,14 @@ class NetworkRun:
 def lower_network(network: StagedNetwork, backend: Backend, calibration: Inputs | None = None) -> dict[str, Program]:
     """Lower every chip stage; `calibration` is sample inputs of the network.
 
-    A stage behind others is calibrated on what the reference hands it for these samples.
+    A stage behind others is calibrated on what the reference hands it for these samples, if the backend calibrates.
 
     Raises:
         UnfaithfulError: a loop across stages needs a backend that runs step by step.
     """
     if refusal := lockstep_refusal(network, backend):
         raise refusal
-    given = _calibrations(network, calibration)
+    given = _calibrations(network, calibration) if backend.calibrates else {}
     return {stage.name: backend.lower(stage.graph, given.get(stage.name)) for stage in network.chips}
 
 

@@ -35,6 +35,7 @@ class ReferenceBackend:
     """Every NIR primitive, by definition."""
 
     name = "reference"
+    calibrates = False
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node: native, unless NIR leaves its step open and the user has not said it."""

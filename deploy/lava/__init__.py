@@ -22,6 +22,7 @@ class FloatBackend:
     """Lava's floating point models: the same network in float64, one step a hop."""
 
     name = "lava-float"
+    calibrates = False
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node."""
@@ -37,6 +38,7 @@ class FixedBackend:
     """Lava's bit-accurate models of Loihi: integer weights and membranes, quantised by `deploy.loihi`."""
 
     name = "lava-fixed"
+    calibrates = True
 
     def __init__(self, weight_bits: WeightBits | None = None) -> None:
         """Make the backend for weights of so many bits, by default 8 everywhere."""

@@ -16,6 +16,7 @@ class LoihiBackend:
     """Loihi's integers on this machine's processor: no chip, no Lava."""
 
     name = "loihi"
+    calibrates = True
 
     def __init__(self, weight_bits: WeightBits | None = None) -> None:
         """Make the backend for weights of so many bits, by default 8 everywhere."""

@@ -15,6 +15,7 @@ class NorseBackend:
     """norse's own modules, made by its NIR importer from a legalised graph."""
 
     name = "norse"
+    calibrates = False
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node."""
