@@ -117,6 +117,13 @@ def test_half_precision_is_exact():
     assert count(wide, torch.ones(tally_rows, 1), torch.ones(5, 1)).synops_ac == tally_rows + 5
 
 
+def test_autocast_leaves_the_counts_exact():
+    """bfloat16 sums would stop at 256."""
+    model = nn.Sequential(nn.Linear(4, 3), leaky(), nn.Linear(3, 2)).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert count(model, torch.ones(3000, 4)).layers["0"].ac == 3000 * 4 * 3
+
+
 def test_a_spike_tensor_changed_in_place_is_counted_as_it_is():
     class Masked(nn.Module):
         def __init__(self) -> None:

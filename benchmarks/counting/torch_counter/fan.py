@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,11 +27,30 @@ def present(weight: Tensor, nonzero_only: bool) -> Tensor:
     return (weight != 0).double() if nonzero_only else torch.ones(weight.shape, dtype=torch.float64)
 
 
-def conv_fan_out(present_: Tensor, shape: tuple[int, ...], geometry: Geometry) -> Tensor:
-    """Return the map of a convolution over inputs of `shape` (channels first, without batch).
+def linear_fan_out(weight_ON: Tensor, nonzero_only: bool) -> Tensor:
+    """Return how many outputs each input of `x @ weight.T` reaches."""
+    if nonzero_only:
+        return (weight_ON.detach().cpu() != 0).sum(0)
+    return torch.full((weight_ON.shape[1],), weight_ON.shape[0])
 
-    It is the gradient of the sum of all outputs where every counted weight is 1: exact in float64, since all
-    intermediate values are integers.
+
+def conv_fan_out(weight: Tensor, shape: tuple[int, ...], geometry: Geometry, nonzero_only: bool) -> Tensor:
+    """Return the map of a convolution over inputs of `shape` (channels first, without batch); nobody may change it."""
+    if nonzero_only:
+        return _gradient(present(weight, True), shape, geometry)
+    return _dense_fan_out(weight.shape, shape, geometry)
+
+
+@lru_cache(maxsize=64)
+def _dense_fan_out(kernel: torch.Size, shape: tuple[int, ...], geometry: Geometry) -> Tensor:
+    """Return the map where every weight counts, which the shapes alone decide."""
+    return _gradient(torch.ones(kernel, dtype=torch.float64), shape, geometry)
+
+
+def _gradient(present_: Tensor, shape: tuple[int, ...], geometry: Geometry) -> Tensor:
+    """Return the gradient of the sum of all outputs where every counted weight is 1.
+
+    It is exact in float64, since all intermediate values are integers.
     """
     with torch.inference_mode(False), torch.enable_grad():
         x = torch.ones((1, *shape), dtype=torch.float64, requires_grad=True)

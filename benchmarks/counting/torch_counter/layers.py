@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeport.benchmarks.counting.torch_counter.fan import Geometry, conv_fan_out, present
+from spikeport.benchmarks.counting.torch_counter.fan import Geometry, conv_fan_out, linear_fan_out
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.neurons import ONE_TO_ONE
 from spikeport.benchmarks.counting.torch_counter.tally import Tally
@@ -47,17 +47,14 @@ def count_layer(ledger: Ledger, name: str, module: Any, x: Tensor, hx: Any = Non
 
 def count_matrix(ledger: Ledger, name: str, weight_ON: Tensor, x: Tensor) -> Tally:
     """Count `x @ weight.T`."""
-
-    def fan() -> Tensor:
-        return present(weight_ON, ledger.options.nonzero_weights_only).sum(0).to(torch.int64)
-
-    return ledger.events(name, x, (weight_ON.shape[1],), fan, (weight_ON,))
+    nonzero_only = ledger.options.nonzero_weights_only
+    return ledger.events(name, x, weight_ON.shape[1:], lambda: linear_fan_out(weight_ON, nonzero_only), (weight_ON,))
 
 
 def _conv_fan(ledger: Ledger, module: Any, shape: tuple[int, ...]) -> Tensor:
     none = (0,) * len(module.stride)
     geometry = Geometry(module.stride, module.padding, module.dilation, False, none, module.groups)
-    return conv_fan_out(present(module.weight, ledger.options.nonzero_weights_only), shape, geometry)
+    return conv_fan_out(module.weight, shape, geometry, ledger.options.nonzero_weights_only)
 
 
 def count_cell(ledger: Ledger, name: str, module: Any, x: Tensor, hx: Any) -> None:

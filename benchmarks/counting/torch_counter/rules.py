@@ -91,7 +91,7 @@ def convolution(
         ledger.constants.name(weight) or name,
         x,
         shape,
-        lambda: conv_fan_out(present(weight, nonzero_only), shape, g),
+        lambda: conv_fan_out(weight, shape, g, nonzero_only),
         (weight,),
     )
 

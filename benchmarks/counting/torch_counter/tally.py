@@ -59,10 +59,11 @@ class Sums:
 
     def flush(self) -> Tensor:
         """Return the int64 map of all so far."""
-        self._gather()
-        self.total += self.recent.to(torch.int64)
-        self.recent.zero_()
-        self.rows = 0
+        if self.rows:
+            self._gather()
+            self.total += self.recent.to(torch.int64)
+            self.recent.zero_()
+            self.rows = 0
         return self.total
 
 
