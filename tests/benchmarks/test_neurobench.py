@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ import torch
 import spikeport
 from spikeport.benchmarks.counting.torch_counter import SpikeCounter
 from spikeport.benchmarks.neurobench import ForNeuroBench
-from spikeport.deploy.isolated import Environment
+from spikeport.benchmarks.suites.counting import PeerEnvironment
 from spikeport.errors import UnavailableError, UsageError
 from spikeport.models.network import core_network
 
@@ -40,22 +39,13 @@ CASES = {
 }
 
 
-@dataclass(frozen=True)
-class Peer(Environment):
-    """An environment whose list is not among spikeport's own."""
-
-    @property
-    def requirements(self) -> str:
-        return (FOLDER / "requirements.txt").read_text("utf-8")
-
-
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("neurobench")
     source = str(Path(spikeport.__file__).parent.parent)
     (folder / "request.json").write_text(json.dumps({"source": source, "cases": CASES}))
     try:
-        Peer("neurobench").run(FOLDER / "worker.py", folder)
+        PeerEnvironment("counting").run(FOLDER / "worker.py", folder)
     except UnavailableError as error:
         pytest.skip(f"NeuroBench cannot be installed here: {error}")
     return json.loads((folder / "answer.json").read_text())
