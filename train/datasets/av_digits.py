@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from spikeport.train.datasets.base import DataParams, DatasetKind, Part, Split
+from spikeport.train.datasets.pairing import paired
 from spikeport.train.datasets.sources import Clips, mnist_5k, spoken_digits
 from spikeport.train.datasets.splitting import Rows, split_rows
 from spikeport.train.seeds import rng
@@ -88,16 +89,9 @@ class AvDigits:
 
     def pairs(self, part: Part, draw: np.random.Generator) -> tuple[Rows, Rows]:
         """Return (image rows, clip rows): every image once, with a clip of its class, in random order."""
-        image_N = draw.permutation(self.rows["image"][part])
-        clip_N = np.empty_like(image_N)
-        clips = self.rows["audio"][part]
-        for label in range(CLASSES):
-            of_class = np.flatnonzero(self._labels["image"][image_N] == label)
-            pool = clips[self._labels["audio"][clips] == label]
-            # Whole rounds through the pool: no clip is used twice more than another.
-            rounds = [draw.permutation(pool) for _ in range(-(-len(of_class) // len(pool)))]
-            clip_N[of_class] = np.concatenate(rounds)[: len(of_class)]
-        return image_N, clip_N
+        images, clips = self.rows["image"][part], self.rows["audio"][part]
+        image_N, clip_N = paired(self._labels["image"][images], self._labels["audio"][clips], draw)
+        return images[image_N], clips[clip_N]
 
 
 def resampled(clips: Clips, rows: Rows, frames: int, cut_N2: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
