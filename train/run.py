@@ -115,12 +115,16 @@ def _stored_recipe(path: Path) -> Recipe:
         raise ArtefactError(str(file), f"it is not a recipe: {error}", "Train again") from None
 
 
-def _check_resumable(out: Path, recipe: Recipe) -> None:
-    stored = _stored_recipe(out)
+def check_same(folder: Path, stored: Recipe, recipe: Recipe, begun: str, fix: str) -> None:
+    """Raise a UsageError that names the first key in which the recipe that `folder` was `begun` with differs."""
     if stored != recipe:
         differs = next(key for key in Recipe.model_fields if getattr(stored, key) != getattr(recipe, key))
-        reason = f"it was begun with another recipe: '{differs}' differs"
-        raise UsageError(str(out), reason, "Resume with the same recipe and --set, or name another --out")
+        raise UsageError(str(folder), f"it was {begun} another recipe: '{differs}' differs", fix)
+
+
+def _check_resumable(out: Path, recipe: Recipe) -> None:
+    fix = "Resume with the same recipe and --set, or name another --out"
+    check_same(out, _stored_recipe(out), recipe, "begun with", fix)
     checkpoint = checkpoint_path(out)
     if checkpoint.exists():
         try:

@@ -27,7 +27,7 @@ from spikeport.train.datasets import DATASETS
 from spikeport.train.evaluate import evaluate
 from spikeport.train.noise import Condition, corrupted
 from spikeport.train.recipe import Recipe, parse_recipe, read_yaml
-from spikeport.train.run import Run, train_run
+from spikeport.train.run import Run, check_same, train_run
 from spikeport.train.samples import open_dataset
 
 Say = Callable[[str], None]
@@ -124,10 +124,9 @@ def _tasks(study: Study, out: Path, variants: Sequence[str], device: str) -> lis
 def _check_folder(folder: Path, recipe: Recipe) -> None:
     """Raise before anything is trained where a run's folder belongs to another recipe."""
     file = folder / "recipe.yaml"
-    if file.exists() and (stored := parse_recipe(read_yaml(file))) != recipe:
-        differs = next(key for key in Recipe.model_fields if getattr(stored, key) != getattr(recipe, key))
-        reason = f"it was trained by another recipe: '{differs}' differs"
-        raise UsageError(str(folder), reason, "Use the same study and --set, remove it, or name another --out")
+    if file.exists():
+        fix = "Use the same study and --set, remove it, or name another --out"
+        check_same(folder, parse_recipe(read_yaml(file)), recipe, "trained by", fix)
 
 
 def _check_known(study: Study, known: dict[tuple[str, int], Outcome], out: Path) -> None:
