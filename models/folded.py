@@ -10,7 +10,6 @@ Shape suffixes: T time steps, B samples, N the remaining axes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from inspect import getclosurevars
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from spikeport.models.state import reset_state
 _CACHED = "_spikeport_folded"
 _DETACHED = "_spikeport_detached"
 _ATAN = surrogate.atan()
+_ALPHA = _ATAN.__code__.co_freevars.index("alpha")
 
 
 def fold(core: nn.Module, inputs_TBN: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
@@ -146,8 +146,8 @@ class _LeakyWindow(torch.autograd.Function):
         return g_TBN, None, None, None, None
 
 
-def _atan_alpha(spike_grad: Callable[[Tensor], Tensor]) -> float | None:
+def _atan_alpha(spike_grad: Any) -> float | None:
     """Return the sharpness of a `snntorch.surrogate.atan`, which is a closure over it; None of any other."""
     if getattr(spike_grad, "__code__", None) is not _ATAN.__code__:
         return None
-    return float(getclosurevars(spike_grad).nonlocals["alpha"])
+    return float(spike_grad.__closure__[_ALPHA].cell_contents)
