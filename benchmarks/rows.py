@@ -143,6 +143,35 @@ def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -
     return replace(scored, row=_with_footprint(scored.row, stored), network=network)
 
 
+def trained_row(subject: Subject, samples: Samples, deployed_N: NDArray[np.int64] | None) -> Scored:
+    """Score the network as it was trained, where what is deployed, which answered `deployed_N`, computes another."""
+    network = subject.trained
+    assert network is not None
+    assert deployed_N is not None
+    start = time.perf_counter()
+    with torch.no_grad():
+        predicted_N = network(network_inputs(network, samples)).argmax(1).numpy()
+    seconds = time.perf_counter() - start
+    same = f"{int((predicted_N == deployed_N).sum())} of {len(deployed_N)} answers are the same"
+    why = f"the network as trained; deployed, row snn, is its form with L2 treatment '{subject.l2}': {same}"
+    row = Row(
+        **_about(subject, samples, "trained", "snn", subject.recipe.seed if subject.recipe else None),
+        twin=None,
+        status="ok",
+        reason=None,
+        accuracy=_accuracy(predicted_N, samples),
+        answers=_answers(predicted_N, samples),
+        agreement=None,
+        stages=(),
+        counts=None,
+        energy=(),
+        measured=None,
+        timing=_timing(seconds, len(predicted_N), samples.timesteps),
+        missing={"agreement": why, "counts": why, "energy": why, "footprint": why, "measured": NOT_MEASURED},
+    )
+    return Scored(row, predicted_N, network=network)
+
+
 def _footprint(network: SpikingNetwork | Twin, samples: int) -> blocks.Footprint | str:
     """Return what `network`, which just ran `samples` samples, stores, or why that is not known."""
     try:
@@ -258,7 +287,7 @@ def _about(subject: Subject, samples: Samples, name: str, kind: str, seed: int |
         "bundle": None if kind == "ann" else subject.sha256,
         "seed": seed,
         "dataset": samples.about,
-        "condition": {**noise, "T": samples.timesteps},
+        "condition": {**noise, **({} if subject.l2 is None else {"l2": subject.l2}), "T": samples.timesteps},
         "dt_s": subject.staged.dt_s,
         "timesteps": samples.timesteps,
     }

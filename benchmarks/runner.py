@@ -19,7 +19,7 @@ from spikeport.benchmarks.example import example
 from spikeport.benchmarks.measured.meter import Meter
 from spikeport.benchmarks.measured.windows import Plan
 from spikeport.benchmarks.results import Results
-from spikeport.benchmarks.rows import Scored, ann_row, backend_row, check_twin, network_inputs, snn_row
+from spikeport.benchmarks.rows import Scored, ann_row, backend_row, check_twin, network_inputs, snn_row, trained_row
 from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
 from spikeport.benchmarks.statistics import paired_difference
 from spikeport.benchmarks.subject import NirReading, Subject, open_subject
@@ -132,7 +132,7 @@ def _score(
         raise UsageError("--ann", reason, "Name one run of each kind")
     if subject.network is not None:
         progress(f"{subject.name}: snn")
-        rows.append(snn_row(subject, samples, models))
+        rows += _spiking(subject, samples, models)
     names = request.backend_names or (() if subject.network else ("reference",))
     for name in names:
         progress(f"{subject.name}: {name}")
@@ -140,6 +140,12 @@ def _score(
             backend_row(name, with_weight_bits(backends.get(name), request.weight_bits), subject, samples, models)
         )
     return _with_changed_answers(rows)
+
+
+def _spiking(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -> list[Scored]:
+    """Return the row of the snnTorch network as it is deployed, and as it was trained where that is another."""
+    row = snn_row(subject, samples, models)
+    return [row] if subject.trained is None else [row, trained_row(subject, samples, row.answers_N)]
 
 
 def _points(request: Request, path: Path, subject: Subject, samples: Samples, scratch: Path) -> Iterator[Point]:
@@ -155,7 +161,7 @@ def _score_at(
     if "ann" in point.runs:
         rows += [ann_row(load_run(path), subject, samples, models) for path in request.anns]
     if "snn" in point.runs and subject.network is not None:
-        rows.append(snn_row(subject, samples, models))
+        rows += _spiking(subject, samples, models)
     names: Sequence[str] = request.backend_names or (() if subject.network else ("reference",))
     bits = request.weight_bits
     if point.sweep == "weight_bits":

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from spikeport.benchmarks.bundling import bundle_recipe, export_run
 from spikeport.benchmarks.counting.layers import DenseLayer
+from spikeport.benchmarks.l2_deployment import held_by, recorded
 from spikeport.errors import ArtefactError
 from spikeport.export.bundle import Bundle, is_bundle
 from spikeport.export.graph import Edge, IfStep
 from spikeport.export.onnx_macs import zero_weights
 from spikeport.export.stages import HostStage, StagedNetwork, network_of_nir
 from spikeport.files import sha256
+from spikeport.models.l2act.treat import Treatment
 from spikeport.models.network import SpikingNetwork
 from spikeport.train.datasets import DATASETS
 from spikeport.train.recipe import Recipe
@@ -41,7 +43,9 @@ class Subject:
         timesteps: T, `None` for a bare file: its samples decide.
         classes: the number of classes: the dataset's, or the size of the network's answer.
         recipe: how it was trained, `None` where it is not known.
-        network: the snnTorch network itself, `None` for a bundle or a file.
+        network: the snnTorch network itself, in the form that is deployed, `None` for a bundle or a file.
+        trained: the network as it was trained, where what is deployed computes something else.
+        l2: what became of its L2 layer, where it had one.
     """
 
     name: str
@@ -51,6 +55,8 @@ class Subject:
     classes: int
     recipe: Recipe | None = None
     network: SpikingNetwork | None = None
+    trained: SpikingNetwork | None = None
+    l2: Treatment | None = None
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -102,7 +108,9 @@ def open_subject(path: Path, scratch: Path, exported: Path | None = None, readin
     if bundle_recipe(bundle) != run.recipe:
         raise ArtefactError(str(exported), f"it was not exported from {path}", "Export the run again")
     assert isinstance(run.network, SpikingNetwork)
-    return replace(of_bundle(name, bundle), network=run.network)
+    subject = of_bundle(name, bundle)
+    trained = run.network if subject.l2 in ("drop", "constant") else None
+    return replace(subject, network=held_by(bundle, run), trained=trained)
 
 
 def of_bundle(name: str, bundle: Bundle) -> Subject:
@@ -112,7 +120,9 @@ def of_bundle(name: str, bundle: Bundle) -> Subject:
         classes = DATASETS.get(recipe.data.name).classes
     else:
         classes = prod(bundle.golden().outputs[bundle.network.outputs[0]].shape[2:])
-    return Subject(name, bundle.network, bundle.sha256, bundle.manifest.timesteps, classes, recipe)
+    record = recorded(bundle)
+    treatment = None if record is None else record.treatment
+    return Subject(name, bundle.network, bundle.sha256, bundle.manifest.timesteps, classes, recipe, l2=treatment)
 
 
 def _open_nir(name: str, path: Path, reading: NirReading) -> Subject:

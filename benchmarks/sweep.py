@@ -16,12 +16,12 @@ from typing import Literal, cast, get_args
 
 import torch
 
-from spikeport.benchmarks.bundling import export_run
+from spikeport.benchmarks.bundling import export_deployed
+from spikeport.benchmarks.l2_deployment import Deployed
 from spikeport.benchmarks.rows import Scored
 from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
 from spikeport.benchmarks.subject import Subject, of_bundle
 from spikeport.errors import UsageError, did_you_mean
-from spikeport.models.network import SpikingNetwork
 from spikeport.models.state import neurons
 from spikeport.train.datasets import DATASETS
 from spikeport.train.noise import corrupted
@@ -193,12 +193,10 @@ def _scaled(path: Path, subject: Subject, factor: float, scratch: Path) -> Subje
     if subject.network is None:
         reason = "thresholds are scaled in the snnTorch network, which is exported again"
         raise UsageError("--sweep threshold_scale", reason, "Bench the run instead of its bundle or file")
-    run = load_run(path)
-    network = copy.deepcopy(run.network)
-    assert isinstance(network, SpikingNetwork)
+    network = copy.deepcopy(subject.network)
     with torch.no_grad():
         for neuron in neurons(network).values():
             neuron.threshold.mul_(factor)
     place = scratch / f"{subject.name}-threshold-{factor:g}.bundle"
-    bundle = export_run(replace(run, network=network), place)
-    return replace(of_bundle(subject.name, bundle), network=network)
+    bundle = export_deployed(load_run(path), Deployed(network), place)
+    return replace(of_bundle(subject.name, bundle), network=network, l2=subject.l2)

@@ -7,7 +7,8 @@
   step by step: all but the readout is one chip stage. An approximation twice: norms vary between samples, and the
   fusion sees spikes where it learned on their mean.
 
-`auto` takes `drop` where it is exact and `host` elsewhere; `constant` only as told, since it changes the network.
+`auto` takes the first of these that holds: `drop`, where it is exact; `constant`, where it is given samples and changes
+no answer, neither to those that the constants were measured on nor to others; `host`.
 
 c is what comes nearest over the samples, `argmin_c sum (s r / max(||r||, eps) - c r)^2`, for each modality:
 
@@ -19,7 +20,7 @@ Shape suffixes: T time steps, B samples, C channels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -33,6 +34,7 @@ from spikeport.models.l2act.params import L2ActParams, Side
 from spikeport.models.network import CORE, SpikingNetwork
 
 Treatment = Literal["drop", "constant", "host"]
+How = Literal["auto"] | Treatment
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,10 @@ class Treated:
 
 
 def treat(
-    network: SpikingNetwork, how: Treatment | Literal["auto"], samples: Mapping[str, Tensor] | None = None
+    network: SpikingNetwork,
+    how: How,
+    samples: Mapping[str, Tensor] | None = None,
+    unseen: Mapping[str, Tensor] | None = None,
 ) -> Treated:
     """Return `network` with its L2 layer treated, without heads that only training reads.
 
@@ -80,20 +85,47 @@ def treat(
         network: trained, of the family `l2-actspikenet`.
         how: see the module.
         samples: encoded inputs [T, B, *shape] of the training part, on which `constant` is measured.
+        unseen: others, on which `auto` compares the answers that `constant` gives with the network's.
 
     Raises:
         UsageError: the network has no L2 layer, or none that can be treated so.
     """
-    if not isinstance(network, L2ActNetwork):
+    if not has_l2(network):
         raise UsageError(f"network {type(network).__name__}", "it has no L2 layer to treat", "Export it as it is")
-    if network.params.l2.scale == "none":
-        raise UsageError("network with l2.scale none", "it has no L2 layer to treat", "Export it as it is")
-    if how == "auto":
-        reason = _not_droppable(network.params)
-        return _host(network, reason) if reason else _dropped(network)
+    assert isinstance(network, L2ActNetwork)
     if how == "host":
         return _host(network, "as told")
-    return _dropped(network) if how == "drop" else _folded(network, samples)
+    if how == "drop":
+        return _dropped(network)
+    if how == "constant":
+        return _with_constants(network, samples)
+    return _chosen(network, samples, unseen)
+
+
+def has_l2(network: SpikingNetwork) -> bool:
+    """Return whether `network` has an L2 layer."""
+    return isinstance(network, L2ActNetwork) and network.params.l2.scale != "none"
+
+
+def _chosen(
+    network: L2ActNetwork, samples: Mapping[str, Tensor] | None, unseen: Mapping[str, Tensor] | None
+) -> Treated:
+    reason = _not_droppable(network.params)
+    if reason is None:
+        return _dropped(network)
+    if samples is None or unseen is None or _not_foldable(network.params):
+        return _host(network, reason)
+    try:
+        made = _with_constants(network, samples)
+    except UsageError as error:
+        return _host(network, f"{reason}; there is no constant: {error.reason}")
+    (seen_same, seen), (other_same, others) = (same_answers(network, made.network, x) for x in (samples, unseen))
+    if changed := seen + others - seen_same - other_same:
+        return _host(network, f"{reason}; constants would change {changed} of {seen + others} answers")
+    told = f"no answer changes on the {seen} samples that its constants were measured on, nor on {others} others"
+    # Clopper-Pearson where no change was seen: the share at which that is 5 % likely.
+    bound = f"at most {1 - 0.05 ** (1 / others):.2%} of such do, at 95 % confidence"
+    return replace(made, reason=f"{told} ({bound}); {_spread(made.norms)}")
 
 
 def _not_droppable(params: L2ActParams) -> str | None:
@@ -102,6 +134,14 @@ def _not_droppable(params: L2ActParams) -> str | None:
     if params.modality == "both":
         return "the fusion's neurons see the norms' ratio and their size"
     return "its head has a bias" if params.head_bias else "each step has a norm of its own"
+
+
+def _not_foldable(params: L2ActParams) -> str | None:
+    if params.modality != "both":
+        return "a single modality has no fusion to fold it into"
+    if params.l2.on == "membrane":
+        return "its r weighs late steps more, and spikes that go straight on weigh all alike"
+    return None
 
 
 def _host(network: L2ActNetwork, reason: str) -> Treated:
@@ -117,24 +157,27 @@ def _dropped(network: L2ActNetwork) -> Treated:
     return Treated(_rebuilt(network, params, network.state_dict()), "drop", reason, exact=True)
 
 
-def _folded(network: L2ActNetwork, samples: Mapping[str, Tensor] | None) -> Treated:
-    params = network.params
-    if params.modality != "both":
-        raise UsageError("L2 treatment 'constant'", "a single modality has no fusion to fold it into", "Choose drop")
-    if params.l2.on == "membrane":
-        reason = "its r weighs late steps more, and spikes that go straight on weigh all alike"
-        raise UsageError("L2 treatment 'constant'", reason, "Choose host")
+def _with_constants(network: L2ActNetwork, samples: Mapping[str, Tensor] | None) -> Treated:
+    if reason := _not_foldable(network.params):
+        raise UsageError("L2 treatment 'constant'", reason, "Choose host, or auto")
     if samples is None:
         raise UsageError("L2 treatment 'constant'", "it is measured on samples", "Give some of the training part")
     norms = measured(network, samples)
+    return Treated(fold(network, norms), "constant", f"as told; {_spread(norms)}", exact=False, norms=norms)
+
+
+def _spread(norms: Mapping[Side, Norms]) -> str:
+    return "norms vary by " + ", ".join(f"{side} {found.variation:.0%}" for side, found in norms.items())
+
+
+def fold(network: L2ActNetwork, norms: Mapping[Side, Norms]) -> L2ActNetwork:
+    """Return `network` with its norms replaced by the constants of `norms`, in the fusion's first weights."""
     weights = dict(network.state_dict())
     for side, found in norms.items():
         weights[f"fusion.{side}.weight"] = found.constant * weights[f"fusion.{side}.weight"]
-    l2 = params.l2.model_copy(update={"scale": "none", "on": "rate"})
+    l2 = network.params.l2.model_copy(update={"scale": "none", "on": "rate"})
     changes = {"l2": l2, "fusion_reads": "spikes", "stage": "joint", "heads": False}
-    spread = ", ".join(f"{side} {found.variation:.0%}" for side, found in norms.items())
-    made = _rebuilt(network, params.model_copy(update=changes), weights)
-    return Treated(made, "constant", f"as told; norms vary by {spread}", exact=False, norms=norms)
+    return _rebuilt(network, network.params.model_copy(update=changes), weights)
 
 
 def measured(network: L2ActNetwork, samples: Mapping[str, Tensor]) -> dict[Side, Norms]:
@@ -156,11 +199,11 @@ def measured(network: L2ActNetwork, samples: Mapping[str, Tensor]) -> dict[Side,
     return found
 
 
-def accuracy(network: SpikingNetwork, samples: Mapping[str, Tensor], labels_B: Tensor) -> float:
-    """Return the share of encoded `samples` whose largest logit is their label's."""
+def same_answers(first: SpikingNetwork, second: SpikingNetwork, samples: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Return to how many of the encoded `samples` both give the same answer, and how many samples there are."""
     with torch.no_grad():
-        logits_BK = _evaluated(network, samples)[network.answer]
-    return float((logits_BK.argmax(1) == labels_B).double().mean())
+        first_B, second_B = (_evaluated(one, samples)[one.answer].argmax(1) for one in (first, second))
+    return int((first_B == second_B).sum()), len(first_B)
 
 
 def _evaluated(network: SpikingNetwork, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -86,6 +86,13 @@ def test_train_export_and_bench_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     code, out, _ = out_of(capsys, "export", run, "--out", bundle, "--samples", "8")
     assert code == 0
     assert "equal snnTorch's" in out
+    code, _, err = out_of(capsys, "export", run, "--l2", "auto", "--out", tmp_path / "no.bundle")
+    assert code == 2
+    assert "'av-digits'" in err
+    assert "has no L2 layer" in err
+    code, _, err = out_of(capsys, "export", twin, "--onnx", tmp_path / "t.onnx", "--l2", "host")
+    assert code == 2
+    assert "--l2: an ANN's run has no bundle" in err
     results = tmp_path / "r.json"
     code, out, _ = out_of(
         capsys, "bench", run, "--ann", twin, "--backend", "reference", "--samples", "20", "--json", results

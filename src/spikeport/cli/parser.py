@@ -74,6 +74,13 @@ def _export(verbs: Verbs) -> None:
     parser.add_argument("--samples", type=_count, default=64, metavar="N", help="verify on so many (default: 64)")
     parser.add_argument("--no-verify", action="store_true", help="write unverified; the manifest says so")
     parser.add_argument(
+        "--l2",
+        choices=("auto", "drop", "constant", "host"),
+        help="what becomes of a network's L2 layer: dropped, a constant in the weights, or computed on the host. auto "
+        "(the default) drops it where no decision can change, which is with one modality and a bias-free head; takes "
+        "constants where they change no answer on training and validation samples; and else the host",
+    )
+    parser.add_argument(
         "--onnx",
         type=Path,
         metavar="FILE.onnx",
