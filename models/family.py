@@ -5,7 +5,7 @@ Shapes: per-step shapes of the inputs, without time and batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,17 @@ class Params(BaseModel):
     """Base of every model's parameters: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def check_training(self, losses: Collection[str], starts: bool) -> None:
+        """Raise where a training would leave untaught what it is for; a model without such conditions has none.
+
+        Args:
+            losses: the names of those beside the cross-entropy of the answer.
+            starts: whether it begins with another run's weights.
+
+        Raises:
+            UsageError: a loss is missing, or the weights to begin with.
+        """
 
 
 @dataclass(frozen=True)

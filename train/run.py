@@ -15,9 +15,11 @@ from torch import Tensor
 import spikeport
 from spikeport.errors import ArtefactError, SpikeportError, UsageError
 from spikeport.files import new_file, new_folder, refuse_existing
+from spikeport.models import MODELS
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
 from spikeport.provenance import git_hash, machine, version
+from spikeport.train.checks import validated
 from spikeport.train.loop import Trainee, checkpoint_path, fit, resolve_device
 from spikeport.train.recipe import Recipe, parse_recipe, read_yaml, to_yaml
 from spikeport.train.samples import build_network, open_dataset
@@ -44,7 +46,8 @@ def train_run(recipe: Recipe, out: Path, device: str = "auto", resume: bool = Fa
         resume: go on after the last whole epoch; a finished run is returned as it is.
 
     Raises:
-        UsageError: `out` exists and `resume` is off; or it belongs to another recipe.
+        UsageError: `out` exists and `resume` is off; it belongs to another recipe; or the recipe lacks a loss or a
+            start that its network needs.
         ArtefactError: the checkpoint to resume from, or the run to start from, cannot be read or does not fit.
     """
     device = resolve_device(device)
@@ -54,6 +57,7 @@ def train_run(recipe: Recipe, out: Path, device: str = "auto", resume: bool = Fa
             return load_run(out)
     else:
         refuse_existing(out)
+    _check_teaches(recipe)
     dataset = open_dataset(recipe)
     network = build_network(recipe)
     if recipe.start_from is not None:
@@ -78,6 +82,11 @@ def load_run(path: Path) -> Run:
     network = build_network(recipe)
     _load_weights(path, network)
     return Run(path, recipe, network.eval())
+
+
+def _check_teaches(recipe: Recipe) -> None:
+    params = validated(MODELS.get(recipe.model.name).params, recipe.model.params, "model.params")
+    params.check_training([loss.name for loss in recipe.training.losses], recipe.start_from is not None)
 
 
 def _load_weights(path: Path, network: SpikingNetwork | Twin) -> None:

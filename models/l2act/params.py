@@ -5,10 +5,12 @@ The paper (arXiv:2502.10423) leaves neuron, encoding, scale and training open; e
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from spikeport.errors import UsageError
 from spikeport.models.family import Params
 
 Count = Annotated[int, Field(gt=0)]
@@ -136,6 +138,16 @@ class L2ActParams(Params):
     def sides(self) -> tuple[Side, ...]:
         """The modalities that there are, in the order in which the network takes them."""
         return SIDES if self.modality == "both" else (self.modality,)
+
+    def check_training(self, losses: Collection[str], starts: bool) -> None:
+        """Raise where a stage would leave the encoders as they were drawn."""
+        subject = f"key 'model.params.stage' = {self.stage}"
+        if self.stage == "encoders" and "heads" not in losses:
+            reason = "the encoders learn from the loss 'heads' alone, and training.losses does not name it"
+            raise UsageError(subject, reason, "Add --set 'training.losses=[{name: heads}]'")
+        if self.stage == "fusion" and not starts:
+            reason = "the encoders are fixed, and without another run's weights they would stay as they were drawn"
+            raise UsageError(subject, reason, "Add --from RUN, of a run with stage encoders")
 
     @property
     def with_heads(self) -> bool:
