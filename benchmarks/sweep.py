@@ -23,11 +23,10 @@ from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
 from spikeport.benchmarks.subject import Subject, of_bundle
 from spikeport.errors import UsageError, did_you_mean
 from spikeport.models.state import neurons
-from spikeport.train.datasets import DATASETS
 from spikeport.train.noise import corrupted
 from spikeport.train.recipe import Recipe
 from spikeport.train.run import load_run
-from spikeport.train.samples import encoded_inputs
+from spikeport.train.samples import encoded_inputs, event_inputs
 
 Name = Literal["timesteps", "weight_bits", "threshold_scale", "noise", "snr_db"]
 
@@ -175,7 +174,7 @@ def _by_ratio(sweep: Sweep, subject: Subject, samples: Samples, request: DataReq
     noisy = subject.shapes if sweep.input is None else (sweep.input,)
     assert samples.raw is not None
     seed = recipe.data.split_seed
-    raw = corrupted(samples.raw, dict.fromkeys(noisy, level_db), seed, DATASETS.get(recipe.data.name).events)
+    raw = corrupted(samples.raw, dict.fromkeys(noisy, level_db), seed, event_inputs(recipe))
     encoded = {name: x.numpy() for name, x in encoded_inputs(recipe, raw, tuple(subject.shapes), seed).items()}
     return Samples(samples.about, encoded, raw, samples.labels_N)
 

@@ -48,7 +48,7 @@ def corrupted(split: Split, snr_db: Mapping[str, float], seed: int, events: froz
         split: the samples before encoding.
         snr_db: ratio of each noisy input in dB, see `gaussian` and `background`.
         seed: of the draws.
-        events: the inputs that hold spikes or counts of them: `DatasetKind.events`.
+        events: the inputs that hold spikes or counts of them, see `spikeport.train.samples.event_inputs`.
 
     Raises:
         UsageError: an input is not there, a ratio is no number, or spikes do not fit (`background`).

@@ -26,6 +26,12 @@ def open_dataset(recipe: Recipe) -> Dataset:
     return kind.open(params, recipe.data.noise, recipe.data.split_seed, recipe.seed)
 
 
+def event_inputs(recipe: Recipe) -> frozenset[str]:
+    """Return the inputs that hold spikes or counts of them before encoding."""
+    kind = DATASETS.get(recipe.data.name)
+    return kind.events(validated(kind.params, recipe.data.params, "data.params"))
+
+
 def raw_shapes(recipe: Recipe) -> dict[str, tuple[int, ...]]:
     """Return the shape before encoding, without N, of each input that the recipe's network takes."""
     family, kind = MODELS.get(recipe.model.name), DATASETS.get(recipe.data.name)

@@ -23,12 +23,11 @@ from spikeport.benchmarks.studies.stored import CLEAN, Outcome, Scored, read_out
 from spikeport.benchmarks.studies.table import write_tables
 from spikeport.errors import SpikeportError, UnavailableError, UsageError
 from spikeport.files import sha256
-from spikeport.train.datasets import DATASETS
 from spikeport.train.evaluate import evaluate
 from spikeport.train.noise import Condition, corrupted
 from spikeport.train.recipe import Recipe, parse_recipe, read_yaml
 from spikeport.train.run import Run, check_same, train_run
-from spikeport.train.samples import open_dataset
+from spikeport.train.samples import event_inputs, open_dataset
 
 Say = Callable[[str], None]
 Levels = tuple[tuple[str, float], ...]
@@ -164,7 +163,7 @@ def _trained(run: Run) -> dict[str, object]:
 
 def _scored(task: Task, run: Run) -> dict[str, object]:
     test = open_dataset(task.recipe).split("test")
-    events = DATASETS.get(task.recipe.data.name).events
+    events = event_inputs(task.recipe)
     seed = task.noise_seed or 0
     # An input that the network does not take changes no answer, so that several conditions may be one to it.
     known: dict[Levels, tuple[NDArray[np.bool_], float]] = {}

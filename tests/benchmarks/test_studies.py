@@ -88,7 +88,7 @@ def test_it_scores_what_evaluate_answers_on_the_same_noise(done):
             ("visual", 0.0, {"visual": 0.0}),
             ("joint", 10.0, {"visual": 10.0, "audio": 10.0}),
         ]:
-            noisy = corrupted(test, snr_db, 3, DATASETS.get("nmnist-digits").events)
+            noisy = corrupted(test, snr_db, 3, DATASETS.get("nmnist-digits").events(None))
             hits_N = evaluate(run, noisy).argmax(1).numpy() == test.labels
             found = outcome.at(where, level)
             assert found.right().tolist() == hits_N.tolist()

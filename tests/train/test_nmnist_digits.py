@@ -104,9 +104,9 @@ def test_training_noise_is_for_training_and_the_input_named(folders: dict[str, s
 
 
 def test_both_inputs_are_events() -> None:
-    assert DATASETS.get("nmnist-digits").events == {"visual", "audio"}
-    assert DATASETS.get("nmnist").events == {"events"}
-    assert DATASETS.get("av-digits").events == frozenset()
+    assert DATASETS.get("nmnist-digits").events(None) == {"visual", "audio"}
+    assert DATASETS.get("nmnist").events(None) == {"events"}
+    assert DATASETS.get("av-digits").events(None) == frozenset()
 
 
 def test_speakers_are_held_out(folders: dict[str, str]) -> None:

@@ -61,7 +61,7 @@ class DatasetKind:
             may name these inputs only.
         open: `(params, noise by input, split_seed, seed) -> Dataset`; `split_seed` fixes the parts and
             the pairs and noise of val and test, `seed` what changes from one training to another.
-        events: the inputs that hold spikes or counts of them; `spikeport.train.noise` treats them as such.
+        events: `params -> the inputs that hold spikes or counts of them`; `spikeport.train.noise` treats them as such.
     """
 
     params: type[DataParams]
@@ -69,4 +69,4 @@ class DatasetKind:
     classes: int
     shapes: Callable[[Any], Mapping[str, tuple[int, ...]]]
     open: Callable[[Any, Mapping[str, float], int, int], Dataset]
-    events: frozenset[str] = frozenset()
+    events: Callable[[Any], frozenset[str]] = lambda _: frozenset()

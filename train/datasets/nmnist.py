@@ -199,5 +199,5 @@ KIND = DatasetKind(
     classes=CLASSES,
     shapes=shapes,
     open=NMnist,
-    events=frozenset({"events"}),
+    events=lambda _: frozenset({"events"}),
 )

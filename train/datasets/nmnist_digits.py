@@ -240,5 +240,5 @@ KIND = DatasetKind(
     classes=CLASSES,
     shapes=shapes,
     open=NMnistDigits,
-    events=EVENTS,
+    events=lambda _: EVENTS,
 )

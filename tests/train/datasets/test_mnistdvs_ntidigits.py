@@ -16,6 +16,7 @@ from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.av_folders import dvs, ntidigits
 from spikeport.train.datasets.av_folders.mnistdvs_ntidigits import MnistDvsNtidigits, moved
+from spikeport.train.noise import corrupted
 
 KIND = DATASETS.get("mnistdvs-ntidigits")
 
@@ -286,3 +287,14 @@ def test_settings_are_checked(written: Path) -> None:
     ):
         with pytest.raises(UsageError, match=reason):
             opened(written, **params).split("test")  # type: ignore[arg-type]
+
+
+def test_background_activity_adds_counts_to_counts_and_gaussian_noise_to_the_papers_pictures(written: Path) -> None:
+    levels = {"visual": 5.0, "audio": 5.0}
+    for layout, counts in {"channels": True, "paper": False}.items():
+        split = opened(written, layout=layout).split("test")
+        params = validated(KIND.params, {"visual": "dvs", "audio": "n-tidigits.hdf5", "layout": layout}, "data.params")
+        noisy = corrupted(split, levels, 0, KIND.events(params))
+        for name, x in noisy.inputs.items():
+            assert (x != split.inputs[name]).any()
+            assert ((x == np.round(x)) & (x >= split.inputs[name])).all() == counts

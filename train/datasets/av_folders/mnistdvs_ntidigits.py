@@ -246,4 +246,6 @@ KIND = DatasetKind(
     classes=dvs.CLASSES,
     shapes=shapes,
     open=MnistDvsNtidigits,
+    # The paper's pictures are resized and normalised: they hold no counts any more.
+    events=lambda params: frozenset({"visual", "audio"} if params.layout == "channels" else ()),
 )
