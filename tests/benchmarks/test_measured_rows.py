@@ -18,7 +18,7 @@ from spikeport.benchmarks.report import render_html, render_markdown, render_tab
 from spikeport.benchmarks.results import Results
 from spikeport.cli import main
 from spikeport.errors import UnavailableError
-from spikeport.models.twin import Twin
+from spikeport.models.twin import RELU, Twin
 from spikeport.train.recipe import load_recipe
 from spikeport.train.run import train_run
 
@@ -30,7 +30,7 @@ class Quick(Twin):
     """An ANN whose batches are looked at."""
 
     def __init__(self):
-        super().__init__(("x",), frozenset())
+        super().__init__(("x",), frozenset(), RELU)
         self.seen = []
 
     def compute(self, inputs):
