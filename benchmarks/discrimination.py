@@ -20,38 +20,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 
-from spikeport.benchmarks.blocks.base import Amount, Block, Count
+from spikeport.benchmarks.blocks import Discrimination
 from spikeport.errors import UsageError
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
-Cosine = Annotated[float, Field(ge=-1, le=1)]
 Metric = Literal["cosine", "euclidean"]
 _ROWS = 512
-
-
-class Discrimination(Block):
-    """The measures of one set of embeddings; see the module."""
-
-    samples: Annotated[int, Field(ge=2)]
-    silent: Count
-    classes: Annotated[int, Field(ge=2)]
-    intra_cosine: Cosine
-    inter_cosine: Cosine
-    intra_angle_degrees: Amount
-    inter_angle_degrees: Amount
-    nearest_angle_degrees: Amount
-    scatter_ratio: Amount
-    silhouette_cosine: Cosine
-    silhouette_euclidean: Cosine
-    norm_mean: Amount
-    norm_variation: Amount
 
 
 @dataclass(frozen=True)

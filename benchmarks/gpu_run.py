@@ -128,7 +128,7 @@ def _fields(run: Run, scores: Scores, batch: int, device: str) -> dict[str, Any]
         "energy": (),
         "measured": None,
         "timing": blocks.Timing(ms_per_step=1e3 / per_second / steps, samples_per_s=per_second, batch=batch),
-        "missing": dict.fromkeys(("agreement", "counts", "energy", "footprint"), ELSEWHERE)
+        "missing": dict.fromkeys(("agreement", "counts", "energy", "footprint", "discrimination"), ELSEWHERE)
         | {"measured": "not read yet"},
     }
 

@@ -31,6 +31,7 @@ PACKAGES = ("torch", "snntorch", "numpy")
 MISSING = {
     "agreement": "a bare module was not exported, so there is nothing to hold it against",
     "energy": "the energy models price an exported network or a twin; export the module for them",
+    "discrimination": "which of its tensors are embeddings is not known",
     "measured": "joules were not measured: no counter was asked for",
     "timing": "it was counted while it ran, which takes time",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
@@ -21,6 +21,7 @@ from spikeport.benchmarks.blocks import (
     Counts,
     Dataset,
     Difference,
+    Embeddings,
     EnergyComparison,
     EnergyEstimate,
     Example,
@@ -40,17 +41,19 @@ SCHEMA = 1
 Status = Literal["ok", "mismatch", "partial", "unsupported", "unavailable", "failed"]
 NEVER_RAN: tuple[Status, ...] = ("unsupported", "unavailable", "failed")
 
-FIGURES = ("accuracy", "agreement", "counts", "measured", "timing", "footprint")
+FIGURES = ("accuracy", "agreement", "counts", "measured", "timing", "footprint", "discrimination")
+OLDER = "the file is older than this figure"
 
 
 class Row(Block):
     """One network in one place: the ANN twin, the SNN, or a backend.
 
-    `missing` gives the reason of each null among accuracy, agreement, counts, footprint, measured and timing, and
-    of an empty `energy`; a row that never ran gives one `reason` for all. `mapping` says where the network lies on
-    a chip, by chip (`stage/chip` where there are several stages), for a backend that can place it. `quantised` says
-    by layer what integers cost, for a backend that quantises. `answers` pairs the row with another file's.
-    `measured_also` are the joules at further batch sizes, and `swept` is the condition that a sweep changed.
+    `missing` gives the reason of each null among `FIGURES`, and of an empty `energy`; a row that never ran gives one
+    `reason` for all. `discrimination` is by modality: of its `embedding` and, where an L2 layer stands in front of
+    that, of the `rates` which this got. `mapping` says where the network lies on a chip, by chip (`stage/chip` where
+    there are several stages), for a backend that can place it. `quantised` says by layer what integers cost, for a
+    backend that quantises. `answers` pairs the row with another file's. `measured_also` are the joules at further
+    batch sizes, and `swept` is the condition that a sweep changed.
     """
 
     id: str
@@ -72,6 +75,7 @@ class Row(Block):
     stages: tuple[Stage, ...]
     counts: Counts | None
     footprint: Footprint | None = None
+    discrimination: dict[str, dict[str, Embeddings]] | None = None
     energy: tuple[EnergyEstimate, ...]
     measured: Measured | None
     measured_also: tuple[Measured, ...] = ()
@@ -147,8 +151,21 @@ def read_results(path: Path) -> Results:
         reason = f"it has schema {content['schema']!r}, this spikeport reads {SCHEMA}"
         raise ArtefactError(str(path), reason, "Run `spikeport bench` again with this version")
     try:
-        return Results.model_validate(content)
+        return Results.model_validate(_completed(content))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "results"
         raise ArtefactError(f"{path}, {where}", first["msg"], "Run `spikeport bench` again") from None
+
+
+def _completed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a file that may be older than some figures, with that reason in each row that lacks one."""
+    if not isinstance(content["rows"], list):
+        return content
+    later = [name for name in FIGURES if not Row.model_fields[name].is_required()]
+    rows = []
+    for row in content["rows"]:
+        if isinstance(row, dict) and row.get("status") not in NEVER_RAN and isinstance(row.get("missing"), dict):
+            row = row | {"missing": {name: OLDER for name in later if name not in row} | row["missing"]}
+        rows.append(row)
+    return content | {"rows": rows}

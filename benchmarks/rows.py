@@ -22,6 +22,7 @@ from spikeport.benchmarks.counting.footprint import footprint
 from spikeport.benchmarks.counting.layers import AnnCounts
 from spikeport.benchmarks.counting.network import NetworkCounts, ann_block, snn_block, stage_shares
 from spikeport.benchmarks.counting.stage import count_stage
+from spikeport.benchmarks.embeddings import embeddings
 from spikeport.benchmarks.energy.estimate import energy_rows
 from spikeport.benchmarks.energy.model import EnergyModel
 from spikeport.benchmarks.results import Row, Status
@@ -43,7 +44,9 @@ from spikeport.train.run import Run
 from spikeport.train.samples import equivalent
 
 NOT_STORED = "a backend stores the network in its own form; the row of the torch network has its footprint"
+NOT_EMBEDDED = "embeddings are those of the torch network; its row has them"
 NOT_MEASURED = "joules were not measured: no counter was asked for"
+NOT_HERE = {"measured": NOT_MEASURED, "footprint": NOT_STORED, "discrimination": NOT_EMBEDDED}
 CALIBRATION_SAMPLES = 64
 
 
@@ -98,9 +101,10 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
         energy=energy_rows(counts, models),
         measured=None,
         timing=_timing(seconds, len(predicted_N), 1),
-        missing={"agreement": "the ANN is another network", "measured": NOT_MEASURED, "footprint": NOT_STORED},
+        missing={"agreement": "the ANN is another network", **NOT_HERE},
     )
-    return Scored(_with_footprint(row, _footprint(network, len(predicted_N))), predicted_N, counts, network=network)
+    row = _with(row, "footprint", _footprint(network, len(predicted_N)))
+    return Scored(row, predicted_N, counts, network=network)
 
 
 def check_twin(twin: Run, subject: Subject) -> None:
@@ -131,16 +135,19 @@ def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -
     inputs = network_inputs(network, samples)
     start = time.perf_counter()
     with torch.no_grad():
-        answer = network(inputs)
+        wrote = network.tensors(inputs)
     seconds = time.perf_counter() - start
     stored = _footprint(network, len(samples.labels_N))
+    embedded = embeddings(network, wrote, samples.labels_N)
+    answer = wrote[network.answer]
     logits_NK = answer if network.reads_out else answer.sum(0).flatten(1)
     drafts = draft_network(network, inputs, subject.staged.dt_s, check=False)
     tensors = {name: x.numpy() for name, x in drafts.tensors.items()}
     given = {chip.name: {node: tensors[t] for node, t in chip.inputs.items()} for chip in drafts.chips}
     run = NetworkRun(tensors, given, {chip.name: chip.recording for chip in drafts.chips}, seconds)
     scored = _finish(subject, samples, "snn", "snn", run, logits_NK.argmax(1).numpy(), models)
-    return replace(scored, row=_with_footprint(scored.row, stored), network=network)
+    row = _with(_with(scored.row, "footprint", stored), "discrimination", embedded)
+    return replace(scored, row=row, network=network)
 
 
 def trained_row(subject: Subject, samples: Samples, deployed_N: NDArray[np.int64] | None) -> Scored:
@@ -150,8 +157,9 @@ def trained_row(subject: Subject, samples: Samples, deployed_N: NDArray[np.int64
     assert deployed_N is not None
     start = time.perf_counter()
     with torch.no_grad():
-        predicted_N = network(network_inputs(network, samples)).argmax(1).numpy()
+        wrote = network.tensors(network_inputs(network, samples))
     seconds = time.perf_counter() - start
+    predicted_N = wrote[network.answer].argmax(1).numpy()
     same = f"{int((predicted_N == deployed_N).sum())} of {len(deployed_N)} answers are the same"
     why = f"the network as trained; deployed, row snn, is its form with L2 treatment '{subject.l2}': {same}"
     row = Row(
@@ -167,8 +175,10 @@ def trained_row(subject: Subject, samples: Samples, deployed_N: NDArray[np.int64
         energy=(),
         measured=None,
         timing=_timing(seconds, len(predicted_N), samples.timesteps),
-        missing={"agreement": why, "counts": why, "energy": why, "footprint": why, "measured": NOT_MEASURED},
+        missing={"agreement": why, "counts": why, "energy": why, "footprint": why, "measured": NOT_MEASURED}
+        | {"discrimination": why},
     )
+    row = _with(row, "discrimination", embeddings(network, wrote, samples.labels_N))
     return Scored(row, predicted_N, network=network)
 
 
@@ -180,11 +190,12 @@ def _footprint(network: SpikingNetwork | Twin, samples: int) -> blocks.Footprint
         return str(error)
 
 
-def _with_footprint(row: Row, found: blocks.Footprint | str) -> Row:
+def _with(row: Row, figure: str, found: object) -> Row:
+    """Return `row` with one more figure, or with the reason why that is not known."""
+    missing = {name: why for name, why in row.missing.items() if name != figure}
     if isinstance(found, str):
-        return row.model_copy(update={"missing": {**row.missing, "footprint": found}})
-    missing = {name: why for name, why in row.missing.items() if name != "footprint"}
-    return row.model_copy(update={"footprint": found, "missing": missing})
+        return row.model_copy(update={"missing": missing | {figure: found}})
+    return row.model_copy(update={figure: found, "missing": missing})
 
 
 def backend_row(
@@ -242,7 +253,7 @@ def _finish(
         energy=energy_rows(counts, models),
         measured=None,
         timing=_timing(run.seconds, len(answers_N), samples.timesteps),
-        missing={"measured": NOT_MEASURED, "footprint": NOT_STORED},
+        missing=NOT_HERE,
     )
     return Scored(row, answers_N, counts, run, quantised)
 

@@ -15,6 +15,7 @@ from spikeport.benchmarks.blocks.counts import (
     SynapseNode,
     Totals,
 )
+from spikeport.benchmarks.blocks.discrimination import Discrimination, Embeddings, Plane
 from spikeport.benchmarks.blocks.energy import (
     EnergyComparison,
     EnergyEstimate,
@@ -35,7 +36,9 @@ __all__ = [
     "Dataset",
     "DenseNode",
     "Difference",
+    "Discrimination",
     "Divergence",
+    "Embeddings",
     "EnergyComparison",
     "EnergyEstimate",
     "Example",
@@ -47,6 +50,7 @@ __all__ = [
     "NodeAgreement",
     "NotCounted",
     "PerSample",
+    "Plane",
     "PublishedThreshold",
     "Raster",
     "Stage",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from spikeport.benchmarks.report import page, text
+from spikeport.benchmarks.report import discrimination, page, text
 from spikeport.benchmarks.report.markdown import document
 from spikeport.benchmarks.report.tables import Table
 from spikeport.benchmarks.results import Results, Row
@@ -85,6 +85,12 @@ def _change(a: str, b: str) -> str:
     return a if a == b else f"{a} → {b}"
 
 
+def embeddings(first: Results, second: Results) -> discrimination.Sets:
+    """Return the embeddings of both, whatever their rows are called: networks with and without an L2 layer, say."""
+    one, two = ({row.id: f"{which}: {row.id}" for row in r.rows} for which, r in (("first", first), ("second", second)))
+    return {**discrimination.sets(first, one), **discrimination.sets(second, two)}
+
+
 def unmatched(first: Results, second: Results) -> tuple[str, ...]:
     """Return one sentence for each row that only one of the two has."""
     known = {row.id for row, _ in same(first, second)}
@@ -132,6 +138,8 @@ def render_comparison(first: Results, second: Results) -> str:
     """Return the comparison as Markdown."""
     parts: list[str | Table | tuple[str, ...]] = [f"# {first.title} and {second.title}", rows(first, second), NOTE]
     parts += ["*energy: second over first, over all models that both have: estimates.", unmatched(first, second)]
+    if found := embeddings(first, second):
+        parts += [f"## {discrimination.TITLE}", discrimination.table(found), discrimination.NOTE]
     parts += ["## What differs in provenance", provenance(first, second)]
     return document(parts)
 
@@ -139,10 +147,15 @@ def render_comparison(first: Results, second: Results) -> str:
 def write_comparison(first: Results, second: Results, path: Path) -> None:
     """Write the comparison as a page that opens offline: aside first, then renamed over `path`."""
     title = f"{first.title} and {second.title}"
+    found = embeddings(first, second)
+    planes = discrimination.pictures(found)
     content = page.render(
         "compare.html.j2",
         title,
-        (),
+        [plane for _, plane in planes],
+        planes=planes,
+        discrimination=discrimination,
+        embeddings=discrimination.table(found),
         first=first,
         second=second,
         rows=rows(first, second),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spikeport.benchmarks.blocks import Difference, EnergyComparison
-from spikeport.benchmarks.report import charts, page, pareto, placement, quantised, tables, text
+from spikeport.benchmarks.report import charts, discrimination, page, pareto, placement, quantised, tables, text
 from spikeport.benchmarks.results import Results, Row
 from spikeport.files import new_file
 
@@ -40,9 +40,19 @@ def render_html(results: Results) -> str:
     single["energy"] = charts.energy(results)
     pictures = placement.pictures(results)
     sweeps = pareto.charts(results)
+    embeddings = discrimination.sets(results)
+    planes = discrimination.pictures(embeddings)
     drawn = [
         c
-        for c in (*single.values(), *sweeps, *inputs, *rasters, *traces, *(p.chart for p in pictures))
+        for c in (
+            *single.values(),
+            *(plane for _, plane in planes),
+            *sweeps,
+            *inputs,
+            *rasters,
+            *traces,
+            *(p.chart for p in pictures),
+        )
         if c is not None
     ]
     return page.render(
@@ -56,6 +66,9 @@ def render_html(results: Results) -> str:
         traces=list(zip(example.traces, traces, strict=True)) if example else [],
         pictures=pictures,
         sweeps=sweeps,
+        planes=planes,
+        discrimination=discrimination,
+        embeddings=discrimination.table(embeddings),
         placement=placement,
         losses=quantised.losses(results),
         losses_note=quantised.NOTE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from spikeport.benchmarks.report import placement, quantised, tables
+from spikeport.benchmarks.report import discrimination, placement, quantised, tables
 from spikeport.benchmarks.report.tables import Table
 from spikeport.benchmarks.results import Results
 
@@ -19,6 +19,8 @@ def render_markdown(results: Results) -> str:
     parts += ["## Work per sample", table(tables.totals(results))]
     if (crossings := tables.crossings(results)).rows:
         parts += ["## Between chip and host, per sample", table(crossings)]
+    if embeddings := discrimination.sets(results):
+        parts += [f"## {discrimination.TITLE}", table(discrimination.table(embeddings)), discrimination.NOTE]
     label = tables.labels(results)
     for row in results.rows:
         if row.counts:

@@ -20,6 +20,7 @@ DATASET = blocks.Dataset(name="av-digits", split="test", samples=N, note=NOTE)
 NOT_MEASURED = {
     "measured": "joules were not measured: no counter was asked for",
     "footprint": "a backend stores the network in its own form",
+    "discrimination": "the network has no embeddings that are known",
 }
 
 ANN = AnnCounts(

@@ -5,17 +5,25 @@ Shape suffixes: N samples, D elements.
 
 from __future__ import annotations
 
+import json
+import re
 from math import acos, degrees, sqrt
 from pathlib import Path
 
+import bench_results as bench
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spikeport.benchmarks.blocks import Embeddings, Plane
 from spikeport.benchmarks.discrimination import discrimination, principal, silhouette
-from spikeport.benchmarks.discrimination_of_runs import Embedded, chart, fragment, markdown
-from spikeport.errors import UsageError
+from spikeport.benchmarks.embeddings import NONE_KNOWN, embeddings
+from spikeport.benchmarks.report import render_comparison, render_html, render_markdown, write_comparison
+from spikeport.benchmarks.report.discrimination import TITLE
+from spikeport.benchmarks.results import OLDER, Results, Row, read_results, write_results
+from spikeport.errors import ArtefactError, UsageError
+from spikeport.models.network import SpikingNetwork
 
 # Class 0 on the x axis; class 1 at 45 and 135 degrees, so that its centre is the y axis.
 E = np.array([[1.0, 0], [3, 0], [1, 1], [-2, 2]])
@@ -126,39 +134,98 @@ def test_equal_embeddings_have_no_components() -> None:
         principal(E, 3)
 
 
-def test_charts_and_tables_say_the_same_in_words() -> None:
-    shown = Embedded("with <L2>", E, Y)
-    drawn = chart(shown, 0)
-    assert [len(trace["x"]) for trace in drawn.data] == [2, 2]
-    assert "silhouette" in drawn.alt
-    assert f"{discrimination(E, Y).intra_cosine:.3f}" in drawn.alt
-    html = str(fragment([shown]))
-    assert "with &lt;L2&gt;" in html
-    assert "<L2>" not in html
-    assert 'role="img"' in html
-    assert f"| {discrimination(E, Y).scatter_ratio:.3f} |" in markdown({"a": shown.measured()})
-
-
-def test_embeddings_of_a_trained_run(tmp_path: Path) -> None:
-    """The rates before the L2 layer and the embeddings behind it, in the order of the split."""
+def test_embeddings_of_a_network() -> None:
+    """The rates before the L2 layer and the embeddings behind it; rates alone without one; none of another model."""
     import torch
     from l2act_nets import SHAPES, network
 
-    from spikeport.benchmarks.discrimination_of_runs import embeddings_of
-    from spikeport.train.datasets.base import Split
-    from spikeport.train.recipe import load_recipe
-    from spikeport.train.run import Run
-
-    net = network(threshold=0.2)
-    direct = {"name": "direct", "params": {"frames": True}}
-    recipe = load_recipe("l2-nmnist").model_copy(update={"timesteps": 6})
-    recipe = type(recipe).model_validate(recipe.model_dump() | {"encodings": {"visual": direct, "audio": direct}})
     draw = torch.Generator().manual_seed(0)
-    raw = {name: (torch.rand(7, 6, *shape, generator=draw) < 0.5).float().numpy() for name, shape in SHAPES.items()}
-    split = Split(raw, np.arange(7) % 4)
-    found = {e.name: e for e in embeddings_of(Run(tmp_path, recipe, net), split, "run", batch_size=3)}
-    assert list(found) == [f"run, {side}, {what}" for side in ("visual", "audio") for what in ("rates", "embedding")]
+    x = {name: (torch.rand(6, 7, *shape, generator=draw) < 0.5).float() for name, shape in SHAPES.items()}
+    y = np.arange(7) % 4
+    net = network(threshold=0.2)
     with torch.no_grad():
-        tensors = net.tensors({name: torch.from_numpy(x).transpose(0, 1) for name, x in raw.items()})
-    np.testing.assert_allclose(found["run, audio, rates"].x_ND, tensors["x_audio"].mean(0).numpy())
-    np.testing.assert_allclose(found["run, audio, embedding"].x_ND, tensors["e_audio"][0].numpy(), rtol=1e-6)
+        tensors = net.tensors(x)
+    found = embeddings(net, tensors, y)
+    assert isinstance(found, dict)
+    assert {side: list(kinds) for side, kinds in found.items()} == {s: ["rates", "embedding"] for s in SHAPES}
+    rates_ND = tensors["x_audio"].mean(0).double().numpy()
+    for kind, x_ND in (("rates", rates_ND), ("embedding", tensors["e_audio"][0].double().numpy())):
+        one = found["audio"][kind]
+        assert one.model_dump(exclude={"plane"}) == pytest.approx(
+            discrimination(x_ND, y).model_dump(), rel=1e-5, abs=1e-6
+        )
+        np.testing.assert_allclose(one.plane.points, principal(x_ND).points_NP, atol=1e-4)
+        assert one.plane.labels == tuple(y)
+    without = network(threshold=0.2, l2={"scale": "none"})
+    with torch.no_grad():
+        plain = embeddings(without, without.tensors(x), y)
+    assert isinstance(plain, dict)
+    assert [list(kinds) for kinds in plain.values()] == [["embedding"]] * 2
+    assert embeddings(SpikingNetwork(net.segments, net.input_names), tensors, y) == NONE_KNOWN
+    assert (
+        embeddings(net, tensors, 0 * y)
+        == "visual embeddings: two classes are needed: 7 of 7 are not silent, of 1 class"
+    )
+
+
+def row(name: str, *kinds: str) -> Row:
+    """A row with embeddings E, twice as long for each further kind."""
+
+    def one(scale: float) -> Embeddings:
+        plane = principal(scale * E)
+        first, second = plane.explained_P.tolist()
+        drawn = Plane(explained=(first, second), points=tuple(map(tuple, plane.points_NP.tolist())), labels=tuple(Y))
+        return Embeddings(**discrimination(scale * E, Y).model_dump(), plane=drawn)
+
+    found = {"audio": {kind: one(2.0**i) for i, kind in enumerate(kinds)}}
+    missing = {name: why for name, why in bench.NOT_MEASURED.items() if name != "discrimination"}
+    return bench.row(name, "snn", bench.snn(), discrimination=found, missing=missing)
+
+
+def results(*rows: Row) -> Results:
+    return bench.results(rows=rows, comparisons=(), differences=())
+
+
+def test_the_reports_say_the_same_in_words_figures_and_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    write_results(results(row("<snn>", "rates", "embedding")), path)
+    read = read_results(path)
+    markdown, page = render_markdown(read), render_html(read)
+    measures = discrimination(E, Y)
+    assert f"| <snn>, audio, rates | 4 | 0 | {measures.intra_cosine:.3f} |" in markdown
+    assert f"| {measures.scatter_ratio:.3f} |" in markdown
+    assert f"| {2 * measures.norm_mean:.3f} |" in markdown
+    assert 'aria-label="&lt;snn&gt;, audio, embedding: 4 samples of 2 classes' in page
+    assert f"cosine within classes {measures.intra_cosine:.3f}" in page
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S).group(1))  # type: ignore[union-attr]
+    drawn = [figures[f"chart-embeddings-{i}"]["data"] for i in range(2)]
+    assert [[len(trace["x"]) for trace in data] for data in drawn] == [[2, 2], [2, 2]]
+    assert TITLE not in render_html(bench.results()) + render_markdown(bench.results())
+
+
+def test_two_results_show_both_whatever_their_rows_are_called(tmp_path: Path) -> None:
+    """With and without an L2 layer: two runs of two names."""
+    first, second = results(row("l2", "rates", "embedding")), results(row("no-l2", "embedding"))
+    told = render_comparison(first, second)
+    for name in ("first: av-digits/l2, audio, rates", "second: av-digits/no-l2, audio, embedding"):
+        assert f"| {name} |" in told
+    write_comparison(first, second, tmp_path / "c.html")
+    page = (tmp_path / "c.html").read_text()
+    assert page.count('role="img"') == 3
+    assert "Plotly.react" in page
+    assert TITLE not in render_comparison(bench.results(), bench.results())
+
+
+def test_a_file_older_than_a_figure_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    write_results(results(row("snn", "embedding")), path)
+    content = json.loads(path.read_text())
+    for figure in ("discrimination", "footprint"):
+        content["rows"][0].pop(figure)
+        content["rows"][0]["missing"].pop(figure, None)
+    path.write_text(json.dumps(content))
+    (read,) = read_results(path).rows
+    assert (read.discrimination, read.missing["discrimination"], read.missing["footprint"]) == (None, OLDER, OLDER)
+    path.write_text(json.dumps(content | {"rows": 3}))
+    with pytest.raises(ArtefactError, match="rows"):
+        read_results(path)

@@ -22,7 +22,7 @@ KEYS = (
 @pytest.fixture
 def file(tmp_path):
     stored = blocks.Footprint(parameters=75_000, parameter_bytes=300_000, buffer_bytes=64, state_bytes=9472)
-    missing = {"measured": bench.NOT_MEASURED["measured"]}
+    missing = {name: why for name, why in bench.NOT_MEASURED.items() if name != "footprint"}
     known = bench.snn()
     spiking = bench.row("snn", "snn", NetworkCounts(known.chip), footprint=stored, missing=missing)
     path = tmp_path / "results.json"
@@ -79,7 +79,7 @@ def test_an_ann_has_no_accumulates_and_no_spikes(file):
 
 
 def test_a_row_without_counts_has_nulls_with_reasons():
-    why = dict.fromkeys(("accuracy", "counts", "energy", "footprint", "measured"), "not asked for")
+    why = dict.fromkeys(("accuracy", "counts", "energy", "footprint", "discrimination", "measured"), "not asked for")
     row = bench.row("snn", "snn", None, accuracy=None, energy=(), missing=why)
     content = neurobench(bench.results(), row)
     assert {key: content[key] for key in KEYS} == dict.fromkeys(KEYS)

@@ -62,7 +62,7 @@ def test_a_failed_row_is_null_with_its_reason_and_fails(
     assert "accuracy is unknown" in err
     (row,) = json.loads(out.read_text())["rows"]
     assert (row["status"], row["reason"]) == ("failed", "RuntimeError: the chip is on fire")
-    for figure_name in ("accuracy", "agreement", "counts", "measured", "timing", "footprint"):
+    for figure_name in ("accuracy", "agreement", "counts", "measured", "timing", "footprint", "discrimination"):
         assert row[figure_name] is None, figure_name
     assert row["energy"] == []
 
