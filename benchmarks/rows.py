@@ -44,7 +44,7 @@ from spikeport.train.run import Run
 from spikeport.train.samples import equivalent
 
 NOT_STORED = "a backend stores the network in its own form; the row of the torch network has its footprint"
-NOT_EMBEDDED = "embeddings are those of the torch network; its row has them"
+NOT_EMBEDDED = "embeddings are measured of a run's snnTorch network alone"
 NOT_MEASURED = "joules were not measured: no counter was asked for"
 NOT_HERE = {"measured": NOT_MEASURED, "footprint": NOT_STORED, "discrimination": NOT_EMBEDDED}
 CALIBRATION_SAMPLES = 64
