@@ -116,10 +116,12 @@ class SpikingNetwork(nn.Module):
             wanted = ", ".join(self.input_names)
             raise UsageError(f"inputs {sorted(inputs)}", "they are not this network's", f"Give exactly: {wanted}")
         leading = {name: tuple(x_TBN.shape[:2]) for name, x_TBN in inputs.items()}
-        if len(set(leading.values())) != 1:
+        first, *others = leading.values()
+        # not by a set: when ONNX is written, the sizes are symbols without a hash
+        if any(size != first for size in others):
             fix = "Encode them with the same number of steps and samples"
             raise UsageError(f"inputs of [T, B] {leading}", "the inputs of one batch must agree in both", fix)
-        if next(iter(leading.values()))[0] == 0:
+        if first[0] == 0:
             raise UsageError("inputs with T = 0", "there is no step to run", "Give at least one step")
 
 

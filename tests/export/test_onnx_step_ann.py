@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.onnx import write_ann_onnx
 from spikeport.models import MODELS
+from spikeport.models.twin import Equivalent
 
 
 def ran(path: Path, **inputs: Tensor) -> list[np.ndarray]:
@@ -40,6 +41,19 @@ def test_the_twin_runs_at_any_batch_and_number_of_frames(tmp_path: Path) -> None
     assert [o.name for o in model.graph.output] == ["logits"]
     content = (tmp_path / "ann.onnx").read_bytes()
     assert not any(place in content for place in (str(tmp_path).encode(), b"/work", b"/home", b"site-packages", b".py"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_twin_of_a_network_with_two_inputs_of_steps_is_written(tmp_path: Path) -> None:
+    """Their steps and samples are compared while both are free."""
+    family = MODELS.get("s-cmrl")
+    visual, audio = [{"channels": 4, "stride": 4}], [{"channels": 4, "stride": 2}]
+    params = family.params(inputs=("audio", "visual"), channels=4, heads=1, visual=visual, audio=audio)
+    sequences = Equivalent(frame_inputs=frozenset({"audio", "visual"}))
+    twin = family.twin(params, {"audio": (1, 4, 4), "visual": (2, 8, 8)}, 10, sequences)
+    inputs = {"audio": torch.rand(2, 3, 1, 4, 4), "visual": torch.rand(2, 3, 2, 8, 8)}
+    assert write_ann_onnx(twin, inputs, tmp_path / "ann.onnx") <= 1e-5
 
 
 class TwoInTwoOut(nn.Module):
