@@ -1,11 +1,8 @@
 """Which form of a run's network is deployed: with an L2 layer, one of `spikeport.models.l2act.treat`; else as it is.
 
-The rule of `auto`, the first that holds:
-
-1. `drop`: a single modality whose head has no bias, so that the norm changes no decision.
-2. `constant`: of both modalities, where constants measured on the training part change no answer on it, nor on the
-   validation part (the first 500 samples of each).
-3. `host`: the layer is computed between two chip stages.
+`auto` is exact: `drop` for a single modality whose head has no bias, so that the norm changes no decision; else `host`,
+where the layer is computed between two chip stages. `constant`, measured on the first 500 training samples, is never
+taken unless told: it may change answers.
 
 A bundle's manifest says under `provenance`, `l2` what was taken and why, and how many answers it left as they were.
 """
@@ -88,7 +85,7 @@ def deployed(run: Run, how: How | None = None) -> Deployed:
         encoded_inputs(run.recipe, dataset.split(part).take(slice(CALIBRATION)), network.input_names, seed)
         for part in ("train", "val")
     )
-    found = treat(network, how or "auto", samples, unseen)
+    found = treat(network, how or "auto", samples)
     same, count = same_answers(network, found.network, unseen)
     record = L2Record(
         treatment=found.how, reason=found.reason, exact=found.exact, same=same, samples=count, norms=dict(found.norms)

@@ -7,8 +7,7 @@
   step by step: all but the readout is one chip stage. An approximation twice: norms vary between samples, and the
   fusion sees spikes where it learned on their mean.
 
-`auto` takes the first of these that holds: `drop`, where it is exact; `constant`, where it is given samples and changes
-no answer, neither to those that the constants were measured on nor to others; `host`.
+`auto` is exact: `drop` where that is, else `host`. `constant` is never taken unless told.
 
 c is what comes nearest over the samples, `argmin_c sum (s r / max(||r||, eps) - c r)^2`, for each modality:
 
@@ -20,7 +19,7 @@ Shape suffixes: T time steps, B samples, C channels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -73,19 +72,13 @@ class Treated:
     norms: Mapping[Side, Norms] = field(default_factory=dict)
 
 
-def treat(
-    network: SpikingNetwork,
-    how: How,
-    samples: Mapping[str, Tensor] | None = None,
-    unseen: Mapping[str, Tensor] | None = None,
-) -> Treated:
+def treat(network: SpikingNetwork, how: How, samples: Mapping[str, Tensor] | None = None) -> Treated:
     """Return `network` with its L2 layer treated, without heads that only training reads.
 
     Args:
         network: trained, of the family `l2-actspikenet`.
         how: see the module.
         samples: encoded inputs [T, B, *shape] of the training part, on which `constant` is measured.
-        unseen: others, on which `auto` compares the answers that `constant` gives with the network's.
 
     Raises:
         UsageError: the network has no L2 layer, or none that can be treated so.
@@ -99,7 +92,7 @@ def treat(
         return _dropped(network)
     if how == "constant":
         return _with_constants(network, samples)
-    return _chosen(network, samples, unseen)
+    return _chosen(network)
 
 
 def has_l2(network: SpikingNetwork) -> bool:
@@ -107,25 +100,9 @@ def has_l2(network: SpikingNetwork) -> bool:
     return isinstance(network, L2ActNetwork) and network.params.l2.scale != "none"
 
 
-def _chosen(
-    network: L2ActNetwork, samples: Mapping[str, Tensor] | None, unseen: Mapping[str, Tensor] | None
-) -> Treated:
+def _chosen(network: L2ActNetwork) -> Treated:
     reason = _not_droppable(network.params)
-    if reason is None:
-        return _dropped(network)
-    if samples is None or unseen is None or _not_foldable(network.params):
-        return _host(network, reason)
-    try:
-        made = _with_constants(network, samples)
-    except UsageError as error:
-        return _host(network, f"{reason}; there is no constant: {error.reason}")
-    (seen_same, seen), (other_same, others) = (same_answers(network, made.network, x) for x in (samples, unseen))
-    if changed := seen + others - seen_same - other_same:
-        return _host(network, f"{reason}; constants would change {changed} of {seen + others} answers")
-    told = f"no answer changes on the {seen} samples that its constants were measured on, nor on {others} others"
-    # Clopper-Pearson where no change was seen: the share at which that is 5 % likely.
-    bound = f"at most {1 - 0.05 ** (1 / others):.2%} of such do, at 95 % confidence"
-    return replace(made, reason=f"{told} ({bound}); {_spread(made.norms)}")
+    return _dropped(network) if reason is None else _host(network, reason)
 
 
 def _not_droppable(params: L2ActParams) -> str | None:
@@ -163,11 +140,8 @@ def _with_constants(network: L2ActNetwork, samples: Mapping[str, Tensor] | None)
     if samples is None:
         raise UsageError("L2 treatment 'constant'", "it is measured on samples", "Give some of the training part")
     norms = measured(network, samples)
-    return Treated(fold(network, norms), "constant", f"as told; {_spread(norms)}", exact=False, norms=norms)
-
-
-def _spread(norms: Mapping[Side, Norms]) -> str:
-    return "norms vary by " + ", ".join(f"{side} {found.variation:.0%}" for side, found in norms.items())
+    spread = ", ".join(f"{side} {found.variation:.0%}" for side, found in norms.items())
+    return Treated(fold(network, norms), "constant", f"as told; norms vary by {spread}", exact=False, norms=norms)
 
 
 def fold(network: L2ActNetwork, norms: Mapping[Side, Norms]) -> L2ActNetwork:

@@ -110,35 +110,13 @@ def test_where_norms_are_constant_the_constant_is_exact() -> None:
     assert same_answers(net, found.network, inputs) == (1, 1)
 
 
-def test_auto_takes_constants_where_they_change_no_answer() -> None:
-    """Spikes repeat every step and all samples are one, so that its norm is the constant."""
-    net = network(beta=0.0)
-    inputs = {name: x[:1].expand(6, 5, *x.shape[2:]) for name, x in draws(net, samples=1).items()}
-    assert treat(net, "auto", inputs).how == "host"
-    found = treat(net, "auto", inputs, {name: x[:, :3] for name, x in inputs.items()})
-    assert (found.how, found.exact) == ("constant", False)
-    # 1 - 0.05^(1/3): three samples tell next to nothing.
-    assert "5 samples that its constants were measured on, nor on 3 others (at most 63.16%" in found.reason
-
-
-def test_auto_leaves_the_layer_to_the_host_where_a_constant_would_change_an_answer() -> None:
+def test_auto_never_takes_constants_which_may_change_answers() -> None:
     net = network(seed=1)
-    inputs, others = draws(net, samples=60), draws(net, samples=60, seed=5)
-    folded = treat(net, "constant", inputs).network
-    changed = sum(60 - same_answers(net, folded, x)[0] for x in (inputs, others))
-    assert 0 < changed < 120
-    found = treat(net, "auto", inputs, others)
-    assert found.how == "host"
-    assert f"constants would change {changed} of 120 answers" in found.reason
-
-
-def test_auto_leaves_a_silent_net_to_the_host() -> None:
-    net = network()
-    with torch.no_grad():
-        net.encoders.audio[0][1].bias.fill_(-100.0)
-    found = treat(net, "auto", draws(net), draws(net))
-    assert found.how == "host"
-    assert "audio net is silent" in found.reason
+    inputs = draws(net, samples=60)
+    folded = treat(net, "constant", inputs)
+    assert not folded.exact
+    assert same_answers(net, folded.network, inputs)[0] < 60
+    assert treat(net, "auto", inputs).how == "host"
 
 
 @pytest.mark.parametrize(

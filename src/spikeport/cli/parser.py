@@ -77,8 +77,8 @@ def _export(verbs: Verbs) -> None:
         "--l2",
         choices=("auto", "drop", "constant", "host"),
         help="what becomes of a network's L2 layer: dropped, a constant in the weights, or computed on the host. auto "
-        "(the default) drops it where no decision can change, which is with one modality and a bias-free head; takes "
-        "constants where they change no answer on training and validation samples; and else the host",
+        "(the default) drops it where no decision can change, which is with one modality and a bias-free head, and "
+        "else leaves it to the host; constants may change answers",
     )
     parser.add_argument(
         "--onnx",
