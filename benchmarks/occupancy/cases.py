@@ -15,11 +15,9 @@ from spikeport.export.convert import convert
 from spikeport.export.graph import ChipGraph
 from spikeport.export.shapes import Shape
 from spikeport.models import MODELS
-from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
-from spikeport.train.encodings import encoded_shape
 from spikeport.train.recipe import load_recipe
-from spikeport.train.samples import raw_shapes
+from spikeport.train.samples import encoded_shapes, model_params
 
 CHIP = ("model.params.form=chip",)
 
@@ -45,15 +43,11 @@ class Case:
     def graph(self) -> ChipGraph:
         """Return the network's chip stage."""
         recipe = load_recipe(self.recipe, self.overrides)
-        family = MODELS.get(recipe.model.name)
-        params = validated(family.params, recipe.model.params, "model.params")
-        shapes = self.shapes or {
-            name: encoded_shape(recipe.encodings[name], shape, recipe.timesteps)
-            for name, shape in raw_shapes(recipe).items()
-        }
+        shapes = self.shapes or encoded_shapes(recipe)
+        build = MODELS.get(recipe.model.name).build
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = family.build(params, shapes, DATASETS.get(recipe.data.name).classes).eval()
+            network = build(model_params(recipe), shapes, DATASETS.get(recipe.data.name).classes).eval()
         first = network.segments[0]
         sample = {name: torch.zeros(1, *shapes[name]) for name in first.inputs}
         return convert(first.module, sample, recipe.dt_s, first.inputs).graph

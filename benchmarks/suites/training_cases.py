@@ -9,18 +9,14 @@ Shape suffixes: T time steps, B samples, N a step's own shape.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from spikeport.models import MODELS
 from spikeport.models.network import SpikingNetwork
-from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
-from spikeport.train.encodings import encoded_shape
 from spikeport.train.recipe import Recipe, load_recipe
-from spikeport.train.samples import build_network, raw_shapes
+from spikeport.train.samples import build_network, encoded_shapes, model_params
 
 ACTIVITY = 0.2
 _ALONE = ("model.params.modality=visual", "model.params.l2.scale=none")
@@ -81,7 +77,7 @@ def work(case: Case, steps: int, batch: int | None = None) -> Work:
     assert isinstance(net, SpikingNetwork)
     batch = batch or recipe.training.batch_size
     draw = torch.Generator().manual_seed(1)
-    shapes = _shapes(recipe)
+    shapes = encoded_shapes(recipe)
     inputs = {
         name: (torch.rand((steps, batch, *shape), generator=draw) < ACTIVITY).float() for name, shape in shapes.items()
     }
@@ -91,13 +87,7 @@ def work(case: Case, steps: int, batch: int | None = None) -> Work:
 
 
 def _slope(recipe: Recipe) -> float:
-    params: Any = validated(MODELS.get(recipe.model.name).params, recipe.model.params, "model.params")
-    return float(params.slope)
-
-
-def _shapes(recipe: Recipe) -> dict[str, tuple[int, ...]]:
-    raw = raw_shapes(recipe)
-    return {name: encoded_shape(recipe.encodings[name], shape, recipe.timesteps) for name, shape in raw.items()}
+    return float(model_params(recipe).slope)
 
 
 def _settle(net: SpikingNetwork, inputs_TBN: dict[str, Tensor]) -> None:
