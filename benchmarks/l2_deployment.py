@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
 
 from spikeport.errors import ArtefactError, UsageError
 from spikeport.export.bundle import Bundle
 from spikeport.models.l2act.build import L2ActNetwork
-from spikeport.models.l2act.params import Side
 from spikeport.models.l2act.treat import How, Norms, Treatment, fold, has_l2, same_answers, treat
 from spikeport.models.network import SpikingNetwork
+from spikeport.models.sides import Side
+from spikeport.train.datasets.base import Part
 from spikeport.train.run import Run
 from spikeport.train.samples import encoded_inputs, open_dataset
 
@@ -79,18 +81,18 @@ def deployed(run: Run, how: How | None = None) -> Deployed:
             reason = f"the network '{run.recipe.model.name}' of {run.path} has no L2 layer"
             raise UsageError(f"L2 treatment '{how}'", reason, "Drop it: the network is exported as it is")
         return Deployed(network)
-    dataset = open_dataset(run.recipe)
-    seed = run.recipe.data.split_seed
-    samples, unseen = (
-        encoded_inputs(run.recipe, dataset.split(part).take(slice(CALIBRATION)), network.input_names, seed)
-        for part in ("train", "val")
-    )
-    found = treat(network, how or "auto", samples)
-    same, count = same_answers(network, found.network, unseen)
+    found = treat(network, how or "auto", _first(run, network, "train") if how == "constant" else None)
+    same, count = same_answers(network, found.network, _first(run, network, "val"))
     record = L2Record(
         treatment=found.how, reason=found.reason, exact=found.exact, same=same, samples=count, norms=dict(found.norms)
     )
     return Deployed(found.network, record)
+
+
+def _first(run: Run, network: SpikingNetwork, part: Part) -> dict[str, Tensor]:
+    """Return the first samples of a part, encoded."""
+    some = open_dataset(run.recipe).split(part).take(slice(CALIBRATION))
+    return encoded_inputs(run.recipe, some, network.input_names, run.recipe.data.split_seed)
 
 
 def recorded(bundle: Bundle) -> L2Record | None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from spikeport.benchmarks.bundling import export_deployed
 from spikeport.benchmarks.energy import with_own
@@ -31,6 +32,7 @@ from spikeport.export.bundle import Bundle
 from spikeport.export.stages import ChipStage
 from spikeport.files import refuse_existing
 from spikeport.models.l2act.treat import Treatment
+from spikeport.train.datasets.base import Split
 from spikeport.train.evaluate import network_logits
 from spikeport.train.run import Run, load_run
 from spikeport.train.samples import open_dataset
@@ -88,6 +90,8 @@ def compare(run: Run, out: Path) -> Comparison:
     # It fails where there is no L2 layer, so that every treatment would.
     auto = deployed(run, "auto").l2
     assert auto is not None
+    test = open_dataset(run.recipe).split("test")
+    trained_N = network_logits(run.network, run.recipe, test).argmax(1)
     found, refused = [], {}
     for how in TREATMENTS:
         try:
@@ -95,17 +99,14 @@ def compare(run: Run, out: Path) -> Comparison:
         except UsageError as error:
             refused[how] = error.reason
             continue
-        found.append(_compared(run, form, out / f"{how}.bundle"))
+        found.append(_compared(run, form, test, trained_N, out / f"{how}.bundle"))
     return Comparison(found, refused, auto)
 
 
-def _compared(run: Run, form: Deployed, place: Path) -> Compared:
+def _compared(run: Run, form: Deployed, test: Split, trained_N: Tensor, place: Path) -> Compared:
     assert form.l2 is not None
-    test = open_dataset(run.recipe).split("test")
     labels_N = torch.from_numpy(test.labels)
-    trained_N, answers_N = (
-        network_logits(network, run.recipe, test).argmax(1) for network in (run.network, form.network)
-    )
+    answers_N = network_logits(form.network, run.recipe, test).argmax(1)
     right, same = int((answers_N == labels_N).sum()), int((answers_N == trained_N).sum())
     bundle = export_deployed(run, form, place)
     stages = {stage.name: isinstance(stage, ChipStage) for stage in bundle.network.stages}

@@ -91,12 +91,7 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
     row = Row(
         **_about(subject, samples, "ann", "ann", twin.recipe.seed) | {"id": ann_id(twin, subject)},
         twin=equivalent(twin.recipe).describe(),
-        status="ok",
-        reason=None,
-        accuracy=_accuracy(predicted_N, samples),
-        answers=_answers(predicted_N, samples),
-        agreement=None,
-        stages=(),
+        **_unaudited(predicted_N, samples),
         counts=ann_block(counts),
         energy=energy_rows(counts, models),
         measured=None,
@@ -133,19 +128,14 @@ def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -
     network = subject.network
     assert network is not None
     inputs = network_inputs(network, samples)
-    start = time.perf_counter()
-    with torch.no_grad():
-        wrote = network.tensors(inputs)
-    seconds = time.perf_counter() - start
+    wrote, predicted_N, seconds = _ran(network, inputs)
     stored = _footprint(network, len(samples.labels_N))
     embedded = embeddings(network, wrote, samples.labels_N)
-    answer = wrote[network.answer]
-    logits_NK = answer if network.reads_out else answer.sum(0).flatten(1)
     drafts = draft_network(network, inputs, subject.staged.dt_s, check=False)
     tensors = {name: x.numpy() for name, x in drafts.tensors.items()}
     given = {chip.name: {node: tensors[t] for node, t in chip.inputs.items()} for chip in drafts.chips}
     run = NetworkRun(tensors, given, {chip.name: chip.recording for chip in drafts.chips}, seconds)
-    scored = _finish(subject, samples, "snn", "snn", run, logits_NK.argmax(1).numpy(), models)
+    scored = _finish(subject, samples, "snn", "snn", run, predicted_N, models)
     row = _with(_with(scored.row, "footprint", stored), "discrimination", embedded)
     return replace(scored, row=row, network=network)
 
@@ -155,31 +145,41 @@ def trained_row(subject: Subject, samples: Samples, deployed_N: NDArray[np.int64
     network = subject.trained
     assert network is not None
     assert deployed_N is not None
-    start = time.perf_counter()
-    with torch.no_grad():
-        wrote = network.tensors(network_inputs(network, samples))
-    seconds = time.perf_counter() - start
-    predicted_N = wrote[network.answer].argmax(1).numpy()
+    wrote, predicted_N, seconds = _ran(network, network_inputs(network, samples))
     same = f"{int((predicted_N == deployed_N).sum())} of {len(deployed_N)} answers are the same"
     why = f"the network as trained; deployed, row snn, is its form with L2 treatment '{subject.l2}': {same}"
     row = Row(
         **_about(subject, samples, "trained", "snn", subject.recipe.seed if subject.recipe else None),
         twin=None,
-        status="ok",
-        reason=None,
-        accuracy=_accuracy(predicted_N, samples),
-        answers=_answers(predicted_N, samples),
-        agreement=None,
-        stages=(),
+        **_unaudited(predicted_N, samples),
         counts=None,
         energy=(),
         measured=None,
         timing=_timing(seconds, len(predicted_N), samples.timesteps),
-        missing={"agreement": why, "counts": why, "energy": why, "footprint": why, "measured": NOT_MEASURED}
-        | {"discrimination": why},
+        missing=dict.fromkeys(("agreement", "counts", "energy", "footprint"), why)
+        | {"measured": NOT_MEASURED, "discrimination": why},
     )
     row = _with(row, "discrimination", embeddings(network, wrote, samples.labels_N))
     return Scored(row, predicted_N, network=network)
+
+
+def _ran(
+    network: SpikingNetwork, inputs: Mapping[str, torch.Tensor]
+) -> tuple[dict[str, torch.Tensor], NDArray[np.int64], float]:
+    """Run `network` once; return all that its segments wrote, its answers, and the seconds that it took."""
+    start = time.perf_counter()
+    with torch.no_grad():
+        wrote = network.tensors(inputs)
+    seconds = time.perf_counter() - start
+    answer = wrote[network.answer]
+    logits_NK = answer if network.reads_out else answer.sum(0).flatten(1)
+    return wrote, logits_NK.argmax(1).numpy(), seconds
+
+
+def _unaudited(predicted_N: NDArray[np.int64], samples: Samples) -> dict[str, Any]:
+    """Return the fields of a torch network that ran and has no stages to hold it against."""
+    right = {"accuracy": _accuracy(predicted_N, samples), "answers": _answers(predicted_N, samples)}
+    return {"status": "ok", "reason": None, **right, "agreement": None, "stages": ()}
 
 
 def _footprint(network: SpikingNetwork | Twin, samples: int) -> blocks.Footprint | str:

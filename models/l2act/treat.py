@@ -29,8 +29,9 @@ from spikeport.errors import UsageError
 from spikeport.models.l2act.build import L2ActNetwork, build
 from spikeport.models.l2act.encoders import pooled
 from spikeport.models.l2act.normalise import Embedding, scale
-from spikeport.models.l2act.params import L2ActParams, Side
+from spikeport.models.l2act.params import L2ActParams
 from spikeport.models.network import CORE, SpikingNetwork
+from spikeport.models.sides import Side
 
 Treatment = Literal["drop", "constant", "host"]
 How = Literal["auto"] | Treatment
@@ -86,23 +87,18 @@ def treat(network: SpikingNetwork, how: How, samples: Mapping[str, Tensor] | Non
     if not has_l2(network):
         raise UsageError(f"network {type(network).__name__}", "it has no L2 layer to treat", "Export it as it is")
     assert isinstance(network, L2ActNetwork)
-    if how == "host":
-        return _host(network, "as told")
-    if how == "drop":
-        return _dropped(network)
     if how == "constant":
         return _with_constants(network, samples)
-    return _chosen(network)
+    if how == "host":
+        return _host(network, "as told")
+    if how == "auto" and (reason := _not_droppable(network.params)):
+        return _host(network, reason)
+    return _dropped(network)
 
 
 def has_l2(network: SpikingNetwork) -> bool:
     """Return whether `network` has an L2 layer."""
     return isinstance(network, L2ActNetwork) and network.params.l2.scale != "none"
-
-
-def _chosen(network: L2ActNetwork) -> Treated:
-    reason = _not_droppable(network.params)
-    return _dropped(network) if reason is None else _host(network, reason)
 
 
 def _not_droppable(params: L2ActParams) -> str | None:
