@@ -23,6 +23,8 @@ from torch import Tensor
 from spikeport.benchmarks.bundling import export_deployed
 from spikeport.benchmarks.energy import with_own
 from spikeport.benchmarks.l2_deployment import Deployed, L2Record, deployed
+from spikeport.benchmarks.report.markdown import document
+from spikeport.benchmarks.report.tables import Table
 from spikeport.benchmarks.rows import snn_row
 from spikeport.benchmarks.samples import DataRequest, load_samples
 from spikeport.benchmarks.statistics import wilson
@@ -39,6 +41,13 @@ from spikeport.train.samples import open_dataset
 
 TREATMENTS: tuple[Treatment, ...] = ("host", "drop", "constant")
 COUNTED = 64
+HEADER = (
+    "treatment",
+    "stages, chip in bold",
+    "test accuracy % (95 %)",
+    "answers as trained %",
+    "on chip: operations %",
+)
 
 
 @dataclass(frozen=True)
@@ -123,24 +132,21 @@ def _on_chip(form: Deployed, bundle: Bundle) -> float:
 
 def markdown(comparison: Comparison) -> str:
     """Return the comparison as a Markdown table, then what was refused and why."""
-    lines = [
-        "| treatment | test accuracy % (95 %) | answers as trained % | on chip: operations % | stages, chip in bold |",
-        "|---|---:|---:|---:|---|",
-        *map(_line, comparison.found),
-        "",
+    table = Table(HEADER, tuple(map(_line, comparison.found)), text_columns=2)
+    reasons = [
         *(f"{one.record.treatment}: {one.record.reason}." for one in comparison.found),
         *(f"{how}: refused, {reason}." for how, reason in comparison.refused.items()),
         f"auto takes {comparison.auto.treatment}: {comparison.auto.reason}.",
     ]
-    return "\n".join(lines) + "\n"
+    return document([table, reasons])
 
 
-def _line(one: Compared) -> str:
+def _line(one: Compared) -> tuple[str, ...]:
     low, high = wilson(one.right, one.samples)
     accuracy = f"{100 * one.right / one.samples:.2f} ({100 * low:.2f} to {100 * high:.2f})"
     stages = ", ".join(f"**{name}**" if chip else name for name, chip in one.stages.items())
     same = f"{100 * one.same / one.samples:.2f}"
-    return f"| {one.record.treatment} | {accuracy} | {same} | {100 * one.on_chip:.2f} | {stages} |"
+    return one.record.treatment, stages, accuracy, same, f"{100 * one.on_chip:.2f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ Shape suffixes: B samples, F frames.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from spikeport.models.sides import SideParams, input_names
 from spikeport.models.twin import Equivalent, Twin
 
 
-class SideTwin(Twin):
+class SideTwin(Twin, ABC):
     """Every frame passes through its modality's net, a still once; `steps` are what the segments behind then see.
 
     Per frame, a still passes once a frame.
@@ -34,13 +35,13 @@ class SideTwin(Twin):
         self.shapes = {name: tuple(shapes[name]) for name in self.input_names}
 
     @property
+    @abstractmethod
     def nets(self) -> nn.ModuleDict:
         """The net of each modality."""
-        raise NotImplementedError
 
+    @abstractmethod
     def steps(self, x_BF: Tensor) -> Tensor:
         """Return [T, B', *], what stands behind the nets sees of what they give, [B, F, *]."""
-        raise NotImplementedError
 
     def answers(self, tensors: dict[str, Tensor], frames: int) -> dict[str, Tensor]:
         """Return the twin's own tensors, [B, *] each answer, of those that the segments write."""

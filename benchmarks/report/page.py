@@ -16,8 +16,6 @@ FOLDER = Path(__file__).parent
 
 def render(template: str, title: str, drawn: Sequence[Chart], **values: object) -> str:
     """Return the page that `template` makes of `values`; one without charts carries no plotly."""
-    import plotly.offline
-
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -27,7 +25,7 @@ def render(template: str, title: str, drawn: Sequence[Chart], **values: object) 
         css=_source("page.css"),
         script=_source("page.js"),
         sorting=_source("sorting.js"),
-        plotly=Markup(plotly.offline.get_plotlyjs()),
+        plotly=_plotly() if drawn else None,
         figures=_json(drawn) if drawn else None,
         **values,
     )
@@ -35,6 +33,12 @@ def render(template: str, title: str, drawn: Sequence[Chart], **values: object) 
 
 def _source(name: str) -> Markup:
     return Markup((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _plotly() -> Markup:
+    import plotly.offline
+
+    return Markup(plotly.offline.get_plotlyjs())
 
 
 def _json(drawn: Sequence[Chart]) -> Markup:

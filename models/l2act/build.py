@@ -17,9 +17,9 @@ from spikeport.models.l2act.encoders import OneEncoder, Shape, TwoEncoders, feat
 from spikeport.models.l2act.fusion import Head, Smlp, Streamed, ThreeAnswers
 from spikeport.models.l2act.layers import Activation, lif
 from spikeport.models.l2act.normalise import Embedding, TwoEmbeddings
-from spikeport.models.l2act.params import L2ActParams, Side
+from spikeport.models.l2act.params import L2ActParams
 from spikeport.models.network import CORE, LOGITS, READOUT, Segment, SpikeRate, SpikingNetwork
-from spikeport.models.sides import input_names
+from spikeport.models.sides import Side, input_names
 
 HIDDEN = "hidden"
 Segments = list[Segment]

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from spikeport.errors import UsageError
 from spikeport.models.l2act.blocks import BLOCKS
 from spikeport.models.l2act.layers import Activation, conv_neuron, conv_norm, linear_neuron
-from spikeport.models.l2act.params import AudioParams, L2ActParams, Side, VisualParams
+from spikeport.models.l2act.params import AudioParams, L2ActParams, VisualParams
+from spikeport.models.sides import Side
 
 Shape = tuple[int, ...]
 

@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 
 from spikeport.errors import UsageError
 from spikeport.models.family import Params
+from spikeport.models.sides import Side
 
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
-Side = Literal["visual", "audio"]
 Block = Literal["act-after-add", "sew", "membrane-shortcut", "standard"]
 SIDES: tuple[Side, Side] = ("visual", "audio")
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from typing import Any
+
 import numpy as np
 
 from spikeport.benchmarks import blocks, energy
@@ -179,3 +183,10 @@ def results(**changes) -> Results:
         "reproduce": ("spikeport train av-digits --out runs/av-digits", "spikeport bench runs/av-digits --backend all"),
     }
     return Results(**(fields | changes))
+
+
+def figures(page: str) -> dict[str, Any]:
+    """Return what a page's charts are drawn from, by the id of the chart."""
+    found = re.search(r'id="figures">(.*?)</script>', page, re.S)
+    assert found, "the page has no charts"
+    return json.loads(found.group(1))

@@ -6,7 +6,6 @@ Shape suffixes: N samples, D elements.
 from __future__ import annotations
 
 import json
-import re
 from math import acos, degrees, sqrt
 from pathlib import Path
 
@@ -197,7 +196,7 @@ def test_the_reports_say_the_same_in_words_figures_and_pictures(tmp_path: Path) 
     assert f"| {2 * measures.norm_mean:.3f} |" in markdown
     assert 'aria-label="&lt;snn&gt;, audio, embedding: 4 samples of 2 classes' in page
     assert f"cosine within classes {measures.intra_cosine:.3f}" in page
-    figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S).group(1))  # type: ignore[union-attr]
+    figures = bench.figures(page)
     drawn = [figures[f"chart-embeddings-{i}"]["data"] for i in range(2)]
     assert [[len(trace["x"]) for trace in data] for data in drawn] == [[2, 2], [2, 2]]
     assert TITLE not in render_html(bench.results()) + render_markdown(bench.results())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import shutil
 import subprocess
@@ -52,10 +51,6 @@ FITS = results(loihi1=mapping(load("loihi1")), loihi2=mapping(load("loihi2")))
 BREAKS = results(small=mapping(chip(cores=3, compartments=10)), narrow=mapping(chip(cores=3, in_axons=2)))
 
 
-def figures(page: str) -> dict[str, dict]:
-    return json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S).group(1))
-
-
 def test_a_row_keeps_its_mapping(tmp_path: Path) -> None:
     write_results(FITS, tmp_path / "r.json")
     assert read_results(tmp_path / "r.json") == FITS
@@ -63,7 +58,7 @@ def test_a_row_keeps_its_mapping(tmp_path: Path) -> None:
 
 def test_the_picture_shows_every_core_and_says_it_in_words() -> None:
     page = render_html(FITS)
-    drawn = figures(page)["chart-placement-0"]["data"]
+    drawn = bench.figures(page)["chart-placement-0"]["data"]
     assert np.shape(drawn[0]["z"]) == (8, 16)
     used = [fill for row in drawn[1]["z"] for fill in row if fill is not None]
     assert len(used) == len(FITS.rows[0].mapping["loihi1"].cores) == 1
@@ -82,9 +77,9 @@ def test_what_does_not_fit_is_named_everywhere() -> None:
     told = "the network needs 5 cores, there are 3"
     assert told in page
     assert "neuron 0 alone needs 3 axons per core, there are 2" in page
-    assert set(figures(page)) >= {"chart-placement-0"}
-    assert "chart-placement-1" not in figures(page), "where nothing could be placed, nothing is drawn"
-    assert np.shape(figures(page)["chart-placement-0"]["data"][0]["z"]) == (2, 7)
+    assert set(bench.figures(page)) >= {"chart-placement-0"}
+    assert "chart-placement-1" not in bench.figures(page), "where nothing could be placed, nothing is drawn"
+    assert np.shape(bench.figures(page)["chart-placement-0"]["data"][0]["z"]) == (2, 7)
     assert told in render_markdown(BREAKS)
     console = Console(file=io.StringIO(), width=200)
     console.print(render_table(BREAKS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import shutil
 import subprocess
@@ -95,7 +94,7 @@ def test_page_says_what_it_must(page):
 
 
 def test_every_chart_has_a_text_alternative(page):
-    figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S).group(1))
+    figures = bench.figures(page)
     assert len(figures) == 3 + 2 + 3 + 1
     for chart in figures:
         assert re.search(rf'id="{chart}" role="img" aria-label="[^"]{{20,}}"', page), chart
@@ -107,7 +106,7 @@ def test_user_text_cannot_break_out():
     heatmap = example.inputs[0].model_copy(update={"x_label": attack})
     page = render_html(bench.results(title=attack, example=example.model_copy(update={"inputs": (heatmap,)})))
     assert "<script>alert(1)" not in page
-    assert json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S).group(1))
+    assert bench.figures(page)
 
 
 def test_page_without_twin_example_and_backends():

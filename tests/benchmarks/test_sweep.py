@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-
 import bench_results as bench
 import numpy as np
 import pytest
@@ -121,7 +118,7 @@ def test_each_twin_has_its_row_and_its_verdict(swept):
     page = render_html(results)
     assert "horowitz45-compute against snn/ann-quantised" in page
     assert 'id="sweeps"' in page
-    charts = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.S).group(1))
+    charts = bench.figures(page)
     assert {"chart-pareto-operations", "chart-pareto-energy"} <= set(charts)
 
 

@@ -21,23 +21,17 @@ class Geometry:
     groups: int
 
 
-def present(weight: Tensor, nonzero_only: bool) -> Tensor:
-    """Return 1 where a synapse is counted, in float64 on the CPU."""
-    weight = weight.detach().cpu()
-    return (weight != 0).double() if nonzero_only else torch.ones(weight.shape, dtype=torch.float64)
-
-
-def linear_fan_out(weight_ON: Tensor, nonzero_only: bool) -> Tensor:
-    """Return how many outputs each input of `x @ weight.T` reaches."""
+def matrix_fan_out(weight: Tensor, outputs: int, nonzero_only: bool) -> Tensor:
+    """Return how many outputs each input of a product with `weight` reaches; they lie along the axis `outputs`."""
     if nonzero_only:
-        return (weight_ON.detach().cpu() != 0).sum(0)
-    return torch.full((weight_ON.shape[1],), weight_ON.shape[0])
+        return (weight.detach().cpu() != 0).sum(outputs)
+    return torch.full(weight.select(outputs, 0).shape, weight.shape[outputs])
 
 
 def conv_fan_out(weight: Tensor, shape: tuple[int, ...], geometry: Geometry, nonzero_only: bool) -> Tensor:
     """Return the map of a convolution over inputs of `shape` (channels first, without batch); nobody may change it."""
     if nonzero_only:
-        return _gradient(present(weight, True), shape, geometry)
+        return _gradient((weight.detach().cpu() != 0).double(), shape, geometry)
     return _dense_fan_out(weight.shape, shape, geometry)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeport.benchmarks.counting.torch_counter.fan import Geometry, conv_fan_out, linear_fan_out
+from spikeport.benchmarks.counting.torch_counter.fan import Geometry, conv_fan_out, matrix_fan_out
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.neurons import ONE_TO_ONE
 from spikeport.benchmarks.counting.torch_counter.tally import Tally
@@ -48,7 +48,7 @@ def count_layer(ledger: Ledger, name: str, module: Any, x: Tensor, hx: Any = Non
 def count_matrix(ledger: Ledger, name: str, weight_ON: Tensor, x: Tensor) -> Tally:
     """Count `x @ weight.T`."""
     nonzero_only = ledger.options.nonzero_weights_only
-    return ledger.events(name, x, weight_ON.shape[1:], lambda: linear_fan_out(weight_ON, nonzero_only), (weight_ON,))
+    return ledger.events(name, x, weight_ON.shape[1:], lambda: matrix_fan_out(weight_ON, 0, nonzero_only), (weight_ON,))
 
 
 def _conv_fan(ledger: Ledger, module: Any, shape: tuple[int, ...]) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeport.benchmarks.counting.torch_counter.fan import Geometry, conv_fan_out, present
+from spikeport.benchmarks.counting.torch_counter.fan import Geometry, conv_fan_out, matrix_fan_out
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.products import attention, coincidences
 
@@ -33,12 +33,8 @@ def _weighted(ledger: Ledger, name: str, x_BNK: Tensor, weight_BKM: Tensor) -> N
     rows_NBK = x_BNK.transpose(0, 1)
     if len(x_BNK) == 1:
         rows_NBK = x_BNK[0]
-
-    def fan() -> Tensor:
-        return present(weight_BKM, nonzero_only).sum(-1).to(torch.int64)
-
     shape = (x_BNK.shape[0], x_BNK.shape[2])
-    ledger.events(name, rows_NBK, shape, fan, (weight_BKM,))
+    ledger.events(name, rows_NBK, shape, lambda: matrix_fan_out(weight_BKM, -1, nonzero_only), (weight_BKM,))
 
 
 def mm(ledger: Ledger, name: str, out: Tensor, a: Tensor, b: Tensor, **_: Any) -> None:
