@@ -9,7 +9,6 @@ from typing import Self
 import torch
 from torch import nn
 
-from spikeport.benchmarks.counting.torch_counter.functional import Functional
 from spikeport.benchmarks.counting.torch_counter.hooks import Hooks
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger, Options
 from spikeport.benchmarks.counting.torch_counter.reading import read
@@ -21,9 +20,11 @@ from spikeport.models.state import reset_state
 class SpikeCounter:
     """Counts what `model` does inside the `with` block.
 
-    The model's results are not changed. CUDA is counted on the device and read once; PyTorch's fused transformer
-    layers are taken apart while counting. Refused: training mode (dropout changes the counts), scripted, compiled
-    and data-parallel models (their inside cannot be seen).
+    Operations between calls of its modules count too; but once a model that is closed, a Sequential of nothing but
+    known modules, has run whole, what its caller does around it is left alone, and `not_counted` says so if a part is
+    called by itself later. The model's results are not changed. CUDA is counted on the device and read once;
+    PyTorch's fused transformer layers are taken apart while counting. Refused: training mode (dropout changes the
+    counts), scripted, compiled and data-parallel models (their inside cannot be seen).
 
     Args:
         model: in evaluation mode.
@@ -51,7 +52,6 @@ class SpikeCounter:
             stack.enter_context(self._hooks)
             stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
             torch.backends.mha.set_fastpath_enabled(False)
-            stack.enter_context(Functional(self._ledger, self._hooks.where))
             self._stack = stack.pop_all()
         return self
 

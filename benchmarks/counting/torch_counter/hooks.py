@@ -11,6 +11,7 @@ from snntorch import SpikingNeuron
 from torch import Tensor, nn
 from torch.nn.modules import module as hooked_by_all
 
+from spikeport.benchmarks.counting.torch_counter.functional import Functional
 from spikeport.benchmarks.counting.torch_counter.layers import (
     SEQUENCES,
     count_layer,
@@ -23,7 +24,7 @@ from spikeport.benchmarks.counting.torch_counter.marks import mark, mark_of
 from spikeport.benchmarks.counting.torch_counter.neurons import STATE, UPDATE_ARITHMETIC
 from spikeport.benchmarks.counting.torch_counter.spikes import SpikeTally
 from spikeport.benchmarks.counting.torch_counter.tally import Tally
-from spikeport.errors import UsageError
+from spikeport.errors import UnfaithfulError, UsageError
 
 _SAME_ORDER = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 _Guard = torch._C._DisableTorchDispatch
@@ -44,6 +45,10 @@ _QUIET_REASONS: dict[type[nn.Module], str] = {
     ),
     nn.ReLU: "one comparison an element",
 }
+_IN_PARTS = (
+    "between modules",
+    "operations outside the model, of which parts were called by themselves after the whole had run",
+)
 
 
 class Hooks:
@@ -51,7 +56,8 @@ class Hooks:
 
     Each module's `forward` is replaced on the instance: torch's own hooks cost several times as much a call.
     Inside a module whose arithmetic is known (a layer, a neuron, a pool, a Sequential of nothing else) the dispatch
-    mode is switched off: it would cost more than the module.
+    mode is switched off: it would cost more than the module. A model that is such a module has nothing to watch, and
+    once it has run, the mode is left: it would cost more than the caller's own operations.
     """
 
     def __init__(self, model: nn.Module, ledger: Ledger) -> None:
@@ -59,6 +65,7 @@ class Hooks:
         self.ledger = ledger
         self.neurons: dict[str, SpikeTally] = {}
         self.layers: list[str] = []
+        self._functional = Functional(ledger, self.where)
         self._started = False
         self._replaced: list[tuple[nn.Module, Any]] = []
         self._running: list[str] = []
@@ -77,6 +84,9 @@ class Hooks:
         self._started = True
         sequentials = [m for m in self.model.modules() if type(m) is nn.Sequential]
         self._chains = {m: self._members(m) for m in sequentials if all(map(self._is_closed, m.modules()))}
+        if not self._functional.watching and self.model not in self._chains:
+            reason = "it has got hooks since it was first counted, and nobody watches what they do"
+            raise UnfaithfulError("the model", reason, "Count it by another SpikeCounter")
         for tally in self.neurons.values():
             tally.start()
 
@@ -102,10 +112,12 @@ class Hooks:
         inner = {child for m in paths if type(m) in STATE for child in m.modules() if child is not m}
         for module, path in paths.items():
             self._replace(module, self._stand_in(path, module, module in inner))
+        self._functional.watch()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._functional.leave()
         for module, before in self._replaced:
             if before is None:
                 del module.__dict__["forward"]
@@ -137,9 +149,9 @@ class Hooks:
         else:
             return self._named(path, module)
         self._known[module] = run
-        return self._unwatched(run)
+        return self._unwatched(module, run)
 
-    def _unwatched(self, run: _Run) -> _Run:
+    def _unwatched(self, module: nn.Module, run: _Run) -> _Run:
         """Run it with the dispatch mode off."""
 
         def forward(*args: Any, **kwargs: Any) -> Any:
@@ -147,6 +159,8 @@ class Hooks:
                 return run(*args, **kwargs)
             if not self._started:
                 raise UsageError("SpikeCounter", "no batch was started", "Call start(len(x)) before each batch")
+            if not self._functional.watching and module is not self.model:
+                self.ledger.leave_out(*_IN_PARTS)
             self._quiet = True
             try:
                 with _Guard():
@@ -181,10 +195,15 @@ class Hooks:
                 input = run(input)
             return input
 
-        unwatched = self._unwatched(members)
+        unwatched = self._unwatched(module, members)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            return (unwatched if module in self._chains else watched)(*args, **kwargs)
+            if module not in self._chains:
+                return watched(*args, **kwargs)
+            output = unwatched(*args, **kwargs)
+            if module is self.model:
+                self._functional.leave_if_on_top()
+            return output
 
         return forward
 

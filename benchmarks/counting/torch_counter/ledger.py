@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from spikeport.benchmarks.counting.torch_counter.compiled import Nonzero
 from spikeport.benchmarks.counting.torch_counter.neurons import STATE
 from spikeport.benchmarks.counting.torch_counter.products import ProductTally
 from spikeport.benchmarks.counting.torch_counter.tally import Tally
@@ -60,6 +61,11 @@ def _pointer(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
+def _zeros(weight: Tensor) -> int:
+    values, found = weight.detach(), Nonzero()
+    return values.numel() - found.total if values.is_cpu and found.add(values) else int((values == 0).sum())
+
+
 class Ledger:
     """Tallies by name and input shape, and what is not counted."""
 
@@ -98,7 +104,7 @@ class Ledger:
         return tally
 
     def _open(self, key: _Key, fan: Callable[[], Tensor], weights: tuple[Tensor, ...]) -> Tally:
-        sizes = (sum(w.numel() for w in weights), sum(int((w == 0).sum()) for w in weights))
+        sizes = (sum(w.numel() for w in weights), sum(map(_zeros, weights)))
         tally = Tally(key[0], key[1], fan, sizes, key[2], self.options.by_step, self.options.by_sample)
         # A layer that first runs now has done nothing for the batches before.
         tally.start(self.batch)

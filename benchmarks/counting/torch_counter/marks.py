@@ -10,8 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-EXACT_ROWS = 2**24
-"""Below so many rows a float32 column sum of zeros and ones is exact."""
+from spikeport.benchmarks.counting.torch_counter.compiled import EXACT_ROWS
 
 _NAME = "_spikeport_binary"
 _ASKED = "_spikeport_asked"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from spikeport.benchmarks.counting.torch_counter.compiled import Nonzero, pays
 from spikeport.benchmarks.counting.torch_counter.marks import column_sums, mark
 from spikeport.benchmarks.counting.torch_counter.neurons import emits_binary, state_tensors
 from spikeport.benchmarks.counting.torch_counter.tally import Sums
@@ -18,11 +20,12 @@ _Key = tuple[torch.Size, torch.Size, torch.device]
 class _Form:
     """Updates that all have the same shapes: how many, their spikes, and the elements that each touches."""
 
-    sums: Sums
     rows: int
     updates: int
     emitted: int
     state: int
+    one_pass: Nonzero | None
+    sums: Sums | None = None
     calls: int = 0
 
 
@@ -30,13 +33,16 @@ class SpikeTally:
     """Counts the spikes and updates of `neuron`."""
 
     def __init__(self, neuron: nn.Module) -> None:
-        self.binary = emits_binary(neuron)
         self.neurons = 0
         self.state = 0
         self.state_bytes = 0
         self._neuron = neuron
         self._forms: dict[_Key, _Form] = {}
         self._last: tuple[_Key, _Form] | None = None
+
+    @cached_property
+    def _binary(self) -> bool:
+        return emits_binary(self._neuron)
 
     def start(self) -> None:
         """Begin a batch, which may be of another size."""
@@ -49,12 +55,16 @@ class SpikeTally:
             self._last = (key, self._open(key, spikes, batch))
         form = self._last[1]
         form.calls += 1
+        if form.one_pass is not None and form.one_pass.add(spikes):
+            return
         z_RN = spikes.detach() if spikes.requires_grad else spikes
         if z_RN.ndim != 2:
             z_RN = z_RN.reshape(form.rows, -1)
-        sums = column_sums(z_RN if self.binary else z_RN.bool().to(torch.float32))
+        sums = column_sums(z_RN if self._binary else z_RN.bool().to(torch.float32))
+        if form.sums is None:
+            form.sums = Sums(len(sums), spikes.device)
         form.sums.add(sums, form.rows)
-        if self.binary:
+        if self._binary:
             mark(spikes, sums)
 
     def _open(self, key: _Key, spikes: Tensor, batch: int) -> _Form:
@@ -63,8 +73,8 @@ class SpikeTally:
         elements = sum(t.numel() for t in state)
         rows = len(spikes) if spikes.ndim > 1 else 1
         if key not in self._forms:
-            sums = Sums(spikes.numel() // max(rows, 1), spikes.device)
-            self._forms[key] = _Form(sums, rows, state[-1].numel(), spikes.numel(), elements)
+            one_pass = Nonzero() if spikes.is_cpu and pays(spikes.numel()) else None
+            self._forms[key] = _Form(rows, state[-1].numel(), spikes.numel(), elements, one_pass)
         if elements > self.state * batch:
             self.neurons = state[-1].numel() // batch
             self.state = elements // batch
@@ -88,4 +98,6 @@ class SpikeTally:
 
     def read(self) -> int:
         """Return the spikes."""
-        return sum(int(form.sums.flush().sum()) for form in self._forms.values())
+        forms = self._forms.values()
+        found = sum(form.one_pass.total for form in forms if form.one_pass is not None)
+        return found + sum(int(form.sums.flush().sum()) for form in forms if form.sums is not None)

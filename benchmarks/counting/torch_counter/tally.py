@@ -6,13 +6,14 @@ Shape suffixes: R rows, N elements of one row.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from math import prod
 
 import torch
 from torch import Tensor
 
+from spikeport.benchmarks.counting.torch_counter.compiled import EXACT_ROWS, Columns, pays
 from spikeport.benchmarks.counting.torch_counter.marks import (
-    EXACT_ROWS,
     column_sums,
     is_binary,
     mark_of,
@@ -95,33 +96,42 @@ class Tally:
         self.fan_N = fan().reshape(-1)
         self.weights, self.zero_weights = weights
         self.rows = 0
-        self.unit = Sums(self.width, device)
-        self.graded = Sums(self.width, device)
+        self._device = device
         self.steps: list[Tensor] | None = [] if by_step else None
         self.samples: list[Tensor] | None = [] if by_sample else None
         self._call = 0
         self._fan_wide = self.fan_N.to(device, torch.float64) if by_step or by_sample else None
+        self._columns = Columns(shape) if device.type == "cpu" and self._fan_wide is None else None
+
+    @cached_property
+    def _sums(self) -> tuple[Sums, Sums]:
+        """The maps of what no compiled pass counts: of magnitude 1, and graded."""
+        return Sums(self.width, self._device), Sums(self.width, self._device)
 
     def start(self, samples: int) -> None:
         """Begin a batch."""
         self._call = 0
         if self.samples is not None:
-            self.samples.append(torch.zeros((samples, 2), dtype=torch.float64, device=self.unit.total.device))
+            self.samples.append(torch.zeros((samples, 2), dtype=torch.float64, device=self._device))
 
     def add(self, z: Tensor) -> None:
         """Count `z`, of shape [..., *shape]."""
-        rows = z.numel() // self.width
+        elements = z.numel()
+        rows = elements // self.width
         self.rows += rows
+        if self._columns is not None and pays(elements) and self._columns.add(z, rows):
+            return
+        unit, graded = self._sums
         if self._fan_wide is None and (sums_N := self._binary_sums(z, rows)) is not None:
-            self.unit.add(sums_N, rows)
+            unit.add(sums_N, rows)
             return
         z_RN = z.detach().reshape(rows, self.width)
         nonzero, other = z_RN.bool(), _not_unit(z_RN)
         if self._fan_wide is not None:
             self._detail(nonzero, other, len(z) if z.ndim else 1)
         nonzero_N, other_N = (column_sums(x.to(torch.float32)) for x in (nonzero, other))
-        self.unit.add(rows - other_N, rows)
-        self.graded.add(nonzero_N + (other_N - rows), rows)
+        unit.add(rows - other_N, rows)
+        graded.add(nonzero_N + (other_N - rows), rows)
 
     def _binary_sums(self, z: Tensor, rows: int) -> Tensor | None:
         """Return the column sums of zeros and ones; `None` for others, and where asking would wait for a device."""
@@ -151,9 +161,11 @@ class Tally:
 
     def totals(self) -> tuple[int, int, int]:
         """Return events, AC and MAC."""
-        unit, graded = self.unit.flush().cpu(), self.graded.flush().cpu()
-        events = int(unit.sum() + graded.sum())
-        return events, int((unit * self.fan_N).sum()), int((graded * self.fan_N).sum())
+        maps_2N = torch.zeros((2, self.width), dtype=torch.int64) if self._columns is None else self._columns.read()
+        if "_sums" in self.__dict__:
+            maps_2N = maps_2N + torch.stack([sums.flush().cpu() for sums in self._sums])
+        ac, mac = (maps_2N @ self.fan_N).tolist()
+        return int(maps_2N.sum()), ac, mac
 
 
 def _not_unit(z: Tensor) -> Tensor:
