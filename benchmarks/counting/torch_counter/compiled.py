@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -99,45 +99,12 @@ class Columns:
 
 @cache
 def kernels() -> _Kernels:
-    """Compile the passes."""
+    """Load the passes, which the first call of all compiles."""
     import ctypes
 
-    import numba
-    from numba import types
+    from spikeport.benchmarks.counting.torch_counter import passes
 
-    # Its stubs know less than it has.
-    jit: Any = numba
-    kinds: Any = types
-    floats, whole = kinds.CPointer(kinds.float32), kinds.int64
-
-    @jit.cfunc(whole(floats, whole))  # type: ignore[untyped-decorator]
-    def nonzero(z: Any, size: Any) -> Any:
-        z_N = jit.carray(z, (size,))
-        found = 0
-        for n in range(size):
-            found += z_N[n] != 0
-        return found
-
-    # Without reference counts a row is an address alone; in single precision throughout, registers are used whole.
-    @jit.njit(_nrt=False)  # type: ignore[untyped-decorator]
-    def add_row(z_N: Any, unit_N: Any, graded_N: Any) -> None:
-        one, zero, found = jit.float32(1), jit.float32(0), False
-        for n in range(unit_N.size):
-            size = abs(z_N[n])
-            unit_N[n] += one if size == one else zero
-            found |= (size != one) & (size != zero)
-        if found:
-            for n in range(unit_N.size):
-                size = abs(z_N[n])
-                graded_N[n] += one if (size != one) & (size != zero) else zero
-
-    @jit.cfunc(kinds.void(floats, whole, whole, whole, floats))  # type: ignore[untyped-decorator]
-    def columns(z: Any, rows: Any, stride: Any, width: Any, target: Any) -> None:
-        z_ = jit.carray(z, ((rows - 1) * stride + width,))
-        target_2N = jit.carray(target, (2, width))
-        for r in range(rows):
-            add_row(z_[r * stride : r * stride + width], target_2N[0], target_2N[1])
-
-    nonzero.ctypes.argtypes = [ctypes.c_void_p, ctypes.c_int64]
-    columns.ctypes.argtypes = [ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p]
-    return _Kernels(nonzero.ctypes, columns.ctypes)
+    address, whole = ctypes.c_void_p, ctypes.c_int64
+    passes.nonzero.ctypes.argtypes = [address, whole]
+    passes.columns.ctypes.argtypes = [address, whole, whole, whole, address]
+    return _Kernels(passes.nonzero.ctypes, passes.columns.ctypes)
