@@ -28,21 +28,25 @@ class Case:
 
     Attributes:
         name: of the case, without its number of steps.
-        recipe: whose network it is, with the recipe's batch size.
+        recipe: whose network it is.
         overrides: of the recipe.
         steps: the numbers of steps to time, the recipe's own first.
+        batch: samples of a step of training; the recipe's unless said.
     """
 
     name: str
     recipe: str
     overrides: tuple[str, ...] = ()
     steps: tuple[int, ...] = (16, 32)
+    batch: int | None = None
 
 
 CASES = (
     Case("av-digits", "av-digits"),
     Case("l2 visual net", "l2-av-digits", _ALONE),
     Case("l2-actspikenet", "l2-av-digits"),
+    Case("l2-actspikenet, batches of 32", "l2-av-digits", steps=(16,), batch=32),
+    Case("l2-actspikenet, batches of 16", "l2-av-digits", steps=(16,), batch=16),
     Case("s-cmrl", "s-cmrl", steps=(8, 32)),
     Case("s-cmrl-chip", "s-cmrl-chip", steps=(8, 32)),
 )
@@ -71,11 +75,11 @@ class Work:
 
 
 def work(case: Case, steps: int, batch: int | None = None) -> Work:
-    """Return the case, the same on every call; `batch` stands in for the recipe's size."""
+    """Return the case, the same on every call; `batch` stands in for its own size."""
     recipe = load_recipe(case.recipe, case.overrides)
     net = build_network(recipe)
     assert isinstance(net, SpikingNetwork)
-    batch = batch or recipe.training.batch_size
+    batch = batch or case.batch or recipe.training.batch_size
     draw = torch.Generator().manual_seed(1)
     shapes = encoded_shapes(recipe)
     inputs = {

@@ -96,3 +96,19 @@ def test_folding_adds_nothing_to_the_state_and_follows_new_weights() -> None:
     torch.testing.assert_close(other.forward_folded(inputs), other(inputs))
     torch.testing.assert_close(net.forward_folded(inputs), net(inputs))
     assert not torch.equal(net(inputs), other(inputs))
+
+
+@pytest.mark.parametrize("stride", [2, (3, 1)])
+def test_a_projection_that_skips_pixels_is_the_same_and_is_heard(stride: int | tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 6, 1, stride, groups=2).double()
+    x_TBN = torch.rand(3, 2, 4, 7, 8, dtype=torch.float64)
+    expected = torch.stack([conv(x_BN) for x_BN in x_TBN])
+    core = nn.Sequential(conv)
+    torch.testing.assert_close(fold(core, [x_TBN]), expected)
+    called: list[torch.Size] = []
+    handle = conv.register_forward_hook(lambda _, given, output: called.append(output.shape))
+    torch.testing.assert_close(fold(core, [x_TBN]), expected)
+    handle.remove()
+    fold(core, [x_TBN])
+    assert called == [expected.flatten(0, 1).shape]
