@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spikeport.benchmarks.counting.torch_counter.accumulators import zeros
+
 EXACT_ROWS = 2**24
 """Below so many rows a float32 sum of zeros and ones is exact."""
 
@@ -63,8 +65,8 @@ class Columns:
         self._strides = tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
         self._axes = len(shape) + 1
         self._rows = 0
-        self._recent_2N = torch.zeros((2, self._width))
-        self._total_2N = torch.zeros((2, self._width), dtype=torch.int64)
+        self._recent_2N = zeros(2, self._width)
+        self._total_2N = zeros(2, self._width, dtype=torch.int64)
         self._target = self._recent_2N.data_ptr()
         self._add = kernels().columns
 

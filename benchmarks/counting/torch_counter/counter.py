@@ -20,11 +20,11 @@ from spikeport.models.state import reset_state
 class SpikeCounter:
     """Counts what `model` does inside the `with` block.
 
-    Operations between calls of its modules count too; but once a model that is closed, a Sequential of nothing but
-    known modules, has run whole, what its caller does around it is left alone, and `not_counted` says so if a part is
-    called by itself later. The model's results are not changed. CUDA is counted on the device and read once;
-    PyTorch's fused transformer layers are taken apart while counting. Refused: training mode (dropout changes the
-    counts), scripted, compiled and data-parallel models (their inside cannot be seen).
+    Operations between calls of its modules count too, but for a closed model, a Sequential of nothing but known
+    modules: what its caller does around it is left alone, and `not_counted` says so if parts are called by
+    themselves. The model's results are not changed. CUDA is counted on the device and read once; PyTorch's fused
+    transformer layers are taken apart while counting. Refused: training mode (dropout changes the counts), scripted,
+    compiled and data-parallel models (their inside cannot be seen).
 
     Args:
         model: in evaluation mode.

@@ -7,13 +7,12 @@ coincidences; moving data is free; anything else is listed by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.marks import mark, mark_of
@@ -45,23 +44,6 @@ class Functional(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = ledger
         self.where = where
-        self.watching = False
-        self._open = ExitStack()
-
-    def watch(self) -> None:
-        """See every operation from now on."""
-        self._open.enter_context(self)
-        self.watching = True
-
-    def leave(self) -> None:
-        """See none any more."""
-        self._open.close()
-        self.watching = False
-
-    def leave_if_on_top(self) -> None:
-        """Leave, unless another mode has been entered since: torch takes them off as a stack."""
-        if self.watching and _get_current_dispatch_mode() is self:
-            self.leave()
 
     def __torch_dispatch__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -47,7 +48,8 @@ _QUIET_REASONS: dict[type[nn.Module], str] = {
 }
 _IN_PARTS = (
     "between modules",
-    "operations outside the model, of which parts were called by themselves after the whole had run",
+    "operations of the caller's: parts of the model were called by themselves; call it whole, or write the steps into "
+    "a module's forward",
 )
 
 
@@ -56,8 +58,8 @@ class Hooks:
 
     Each module's `forward` is replaced on the instance: torch's own hooks cost several times as much a call.
     Inside a module whose arithmetic is known (a layer, a neuron, a pool, a Sequential of nothing else) the dispatch
-    mode is switched off: it would cost more than the module. A model that is such a module has nothing to watch, and
-    once it has run, the mode is left: it would cost more than the caller's own operations.
+    mode is switched off: it would cost more than the module. For a model that is such a Sequential it is never on: it
+    would see the caller's own operations alone, and cost more than they.
     """
 
     def __init__(self, model: nn.Module, ledger: Ledger) -> None:
@@ -65,7 +67,8 @@ class Hooks:
         self.ledger = ledger
         self.neurons: dict[str, SpikeTally] = {}
         self.layers: list[str] = []
-        self._functional = Functional(ledger, self.where)
+        self._watching = ExitStack()
+        self._watched = True
         self._started = False
         self._replaced: list[tuple[nn.Module, Any]] = []
         self._running: list[str] = []
@@ -82,13 +85,17 @@ class Hooks:
     def start(self) -> None:
         """Begin a batch: the hooks of others may do anything, and where there are some, their calls are watched."""
         self._started = True
-        sequentials = [m for m in self.model.modules() if type(m) is nn.Sequential]
-        self._chains = {m: self._members(m) for m in sequentials if all(map(self._is_closed, m.modules()))}
-        if not self._functional.watching and self.model not in self._chains:
-            reason = "it has got hooks since it was first counted, and nobody watches what they do"
+        self._chains = self._find_chains()
+        if not self._watched and self.model not in self._chains:
+            reason = "it has got hooks since counting began, and nobody watches what they do"
             raise UnfaithfulError("the model", reason, "Count it by another SpikeCounter")
         for tally in self.neurons.values():
             tally.start()
+
+    def _find_chains(self) -> dict[nn.Module, list[_Run]]:
+        """Return each Sequential of nothing but known modules, and what runs in it."""
+        sequentials = [m for m in self.model.modules() if type(m) is nn.Sequential]
+        return {m: self._members(m) for m in sequentials if all(map(self._is_closed, m.modules()))}
 
     def _is_closed(self, module: nn.Module) -> bool:
         """Return whether a call of `module` is its `forward`, and does nothing that we do not know."""
@@ -112,12 +119,14 @@ class Hooks:
         inner = {child for m in paths if type(m) in STATE for child in m.modules() if child is not m}
         for module, path in paths.items():
             self._replace(module, self._stand_in(path, module, module in inner))
-        self._functional.watch()
+        self._watched = self.model not in self._find_chains()
+        if self._watched:
+            self._watching.enter_context(Functional(self.ledger, self.where))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._functional.leave()
+        self._watching.close()
         for module, before in self._replaced:
             if before is None:
                 del module.__dict__["forward"]
@@ -159,7 +168,7 @@ class Hooks:
                 return run(*args, **kwargs)
             if not self._started:
                 raise UsageError("SpikeCounter", "no batch was started", "Call start(len(x)) before each batch")
-            if not self._functional.watching and module is not self.model:
+            if not self._watched and module is not self.model:
                 self.ledger.leave_out(*_IN_PARTS)
             self._quiet = True
             try:
@@ -198,12 +207,7 @@ class Hooks:
         unwatched = self._unwatched(module, members)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if module not in self._chains:
-                return watched(*args, **kwargs)
-            output = unwatched(*args, **kwargs)
-            if module is self.model:
-                self._functional.leave_if_on_top()
-            return output
+            return (unwatched if module in self._chains else watched)(*args, **kwargs)
 
         return forward
 

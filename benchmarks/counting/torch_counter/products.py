@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from spikeport.benchmarks.counting.torch_counter.accumulators import zeros
+
 
 class ProductTally:
     """Totals of the products at one place of the model, on the device, in float64.
@@ -20,7 +22,7 @@ class ProductTally:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.totals = torch.zeros(2, dtype=torch.float64, device=device)
+        self.totals = zeros(2, dtype=torch.float64, device=device)
         self.rows = 0
         self.dense = 0
 

@@ -12,6 +12,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from spikeport.benchmarks.counting.torch_counter.accumulators import zeros
 from spikeport.benchmarks.counting.torch_counter.compiled import EXACT_ROWS, Columns, pays
 from spikeport.benchmarks.counting.torch_counter.marks import (
     column_sums,
@@ -35,8 +36,8 @@ class Sums:
     """
 
     def __init__(self, width: int, device: torch.device) -> None:
-        self.recent = torch.zeros(width, device=device)
-        self.total = torch.zeros(width, dtype=torch.int64, device=device)
+        self.recent = zeros(width, device=device)
+        self.total = zeros(width, dtype=torch.int64, device=device)
         self.rows = 0
         self._window = max(1, min(WINDOW, _WINDOW_ELEMENTS // max(width, 1)))
         self._pending: list[Tensor] = []
@@ -112,7 +113,7 @@ class Tally:
         """Begin a batch."""
         self._call = 0
         if self.samples is not None:
-            self.samples.append(torch.zeros((samples, 2), dtype=torch.float64, device=self._device))
+            self.samples.append(zeros(samples, 2, dtype=torch.float64, device=self._device))
 
     def add(self, z: Tensor) -> None:
         """Count `z`, of shape [..., *shape]."""
@@ -149,7 +150,7 @@ class Tally:
         split = torch.stack([~other, nonzero & other]).double() @ self._fan_wide
         if self.steps is not None:
             if self._call == len(self.steps):
-                self.steps.append(torch.zeros(2, dtype=torch.float64, device=split.device))
+                self.steps.append(zeros(2, dtype=torch.float64, device=split.device))
             self.steps[self._call] += split.sum(1)
             self._call += 1
         if self.samples is not None:
