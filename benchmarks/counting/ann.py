@@ -1,7 +1,7 @@
 """Counts of an ANN in torch, by hooks on its layers: border-exact MACs, and those with a non-zero input.
 
-Hooks see modules only; a product written as a functional call is invisible to them, so modules with weights
-that are no known layer are listed in `not_counted`.
+Hooks see modules only. What they do not see is listed in `not_counted`: modules with weights that are no known layer,
+and products written as functional calls, attention's say, with how many there are.
 
 Shape suffixes: R rows (samples times passes).
 """
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from spikeport.benchmarks.counting.fanout import conv_fan_out
 from spikeport.benchmarks.counting.layers import AnnCounts, DenseLayer
@@ -29,6 +30,7 @@ class _Seen:
 
     rows: int = 0
     nonzero: int = 0
+    padded: int = 0
     shape: tuple[int, ...] = ()
     outputs: int = 0
     fans: dict[tuple[int, ...], NDArray[np.int64]] = field(default_factory=dict)
@@ -51,13 +53,20 @@ def count_ann(model: nn.Module, run: Callable[[], object], samples: int) -> AnnC
     seen = {name: _Seen() for name in layers}
     handles = [m.register_forward_hook(_hook(seen[name])) for name, m in layers.items()]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), FlopCounterMode(display=False) as everything:
             run()
     finally:
         for handle in handles:
             handle.remove()
     counted = tuple(_layer(n, layers[n], s, samples) for n, s in seen.items() if s.rows)
-    return AnnCounts(samples, counted, _not_counted(model, {n for n, s in seen.items() if s.rows}))
+    listed = _not_counted(model, {n for n, s in seen.items() if s.rows})
+    # It counts two operations a multiply-accumulate, those of padding too, as `padded` does.
+    if functional := everything.get_total_flops() // 2 - sum(s.padded for s in seen.values()):
+        listed["functional products"] = (
+            f"{functional / samples:,.0f} multiply-accumulates a sample of two activations, attention's say, or with "
+            "weights outside of layers"
+        )
+    return AnnCounts(samples, counted, listed)
 
 
 def _hook(seen: _Seen) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
@@ -73,6 +82,7 @@ def _hook(seen: _Seen) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None
         nonzero = (x_RN != 0).sum(0).cpu().numpy()
         seen.shape = shape
         seen.rows += len(x_RN)
+        seen.padded += output.numel() * module.get_parameter("weight")[0].numel()
         seen.nonzero += int((nonzero * seen.fans[shape]).sum())
         seen.outputs = output.numel() // len(x_RN)
 

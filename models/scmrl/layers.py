@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import snntorch
+import torch
 from torch import Tensor, nn
 
 from spikeport.models.folded import detach_membrane
@@ -38,15 +39,19 @@ class Neurons:
 
 
 def lif(params: ScmrlParams, v_threshold: float | None = None, tau: float | None = None) -> nn.Module:
-    """Return the neurons `v += (I - v) / tau`, spike where v > v_threshold, v = 0 where they spiked.
+    """Return the neurons `v += (I - v) / tau`, spike where v > v_threshold (`params.fires`), v = 0 where they spiked.
 
     Held as `u = tau v`, `u[t] = (1 - 1/tau) u[t-1] + I` with threshold `tau v_threshold`: a snnTorch Leaky takes its
-    input unscaled. The surrogate, taken in u, has the slope divided by tau.
+    input unscaled. The surrogate, taken in u, has the slope divided by tau. `u >= threshold` is `u >` the number before
+    it in single precision, so that a NIR node can say it.
     """
     tau = tau or params.tau
+    threshold = tau * (v_threshold or params.v_threshold)
+    if params.fires_at_threshold:
+        threshold = float(torch.nextafter(torch.tensor(threshold), torch.tensor(0.0)))
     neuron: nn.Module = snntorch.Leaky(
         beta=1 - 1 / tau,
-        threshold=tau * (v_threshold or params.v_threshold),
+        threshold=threshold,
         spike_grad=SigmoidSurrogate(params.slope / tau),
         init_hidden=True,
         reset_mechanism="zero",

@@ -55,6 +55,8 @@ class ScmrlParams(Params):
         trace_tau: that of the chip form's temporal gate, which remembers the past.
         v_threshold: firing threshold.
         attention_threshold: that of the neurons behind the attention.
+        fires: `at` the threshold too, v >= v_threshold, as the published code; or only `above`, as snnTorch, NIR and
+            chips do. By default `at` in `paper`, `above` elsewhere.
         slope: of the surrogate gradient, the derivative of sigmoid(slope (v - v_threshold)).
         faults: which of the published code's faults to reproduce; by default all of them in `paper`, none elsewhere.
     """
@@ -76,6 +78,7 @@ class ScmrlParams(Params):
     trace_tau: Annotated[float, Field(gt=1)] = 8.0
     v_threshold: Annotated[float, Field(gt=0)] = 1.0
     attention_threshold: Annotated[float, Field(gt=0)] = 0.5
+    fires: Literal["at", "above"] | None = None
     slope: Annotated[float, Field(gt=0)] = 4.0
     faults: tuple[Fault, ...] | None = None
 
@@ -104,6 +107,11 @@ class ScmrlParams(Params):
     def input_of(self, side: Side) -> str:
         """Return what the input of one modality is called."""
         return self.inputs[SIDES.index(side)]
+
+    @property
+    def fires_at_threshold(self) -> bool:
+        """Whether a neuron spikes where it just reaches its threshold."""
+        return self.form == "paper" if self.fires is None else self.fires == "at"
 
     def has(self, fault: Fault) -> bool:
         """Return whether the network is to have `fault`."""

@@ -68,6 +68,23 @@ def test_per_frame_layers_run_once_a_frame():
     assert (counts.layers[0].passes, counts.macs) == (5, 60)
 
 
+def test_products_that_no_layer_does_are_listed_with_their_number():
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.q, self.conv = nn.Linear(4, 4, bias=False), nn.Conv2d(1, 2, 3, padding=1)
+            self.w = nn.Parameter(torch.ones(4, 5))
+
+        def forward(self, x):
+            return self.conv((self.q(x) @ x.mT).unsqueeze(1)), x @ self.w
+
+    model = Attends().eval()
+    counts = count_ann(model, lambda: [model(torch.ones(2, 3, 4)) for _ in range(2)], samples=4)
+    assert counts.not_counted["functional products"].startswith(f"{3 * 3 * 4 + 3 * 4 * 5} multiply-accumulates")
+    plain = nn.Sequential(nn.Conv2d(2, 4, 3, 2, 1, groups=2), nn.Flatten(), nn.Linear(16, 3)).eval()
+    assert "functional products" not in count_ann(plain, lambda: plain(torch.ones(3, 2, 4, 4)), samples=3).not_counted
+
+
 def test_what_is_not_seen_is_listed():
     model = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False), "idle": nn.Linear(2, 2), "gru": nn.GRU(2, 2)}).eval()
     counts = count_ann(model, lambda: model["a"](torch.ones(1, 2)), samples=1)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from spikeport.benchmarks.counting.torch_counter import SpikeCounter, compiled
 from spikeport.benchmarks.counting.torch_counter.compiled import Columns, Nonzero
-from spikeport.errors import UnfaithfulError
+from spikeport.errors import UnfaithfulError, UsageError
 
 VALUES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.0, 0.5, -3.0, 1e-45, 1 + 2**-23, math.inf, -math.inf, math.nan])
 
@@ -190,3 +190,92 @@ def test_attention_in_inference_mode_is_read_outside() -> None:
             with torch.inference_mode():
                 counter.model(torch.ones(2, 3, 4))
             assert counter.counts().synops_ac == turn * 2 * 3 * 4 * 3
+
+
+class Handwritten(nn.Module):
+    """A LIF whose membrane is a buffer that each step replaces."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(n, n, generator=torch.Generator().manual_seed(n)) * 0.5)
+        self.register_buffer("mem", torch.zeros(8, n))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = nn.functional.linear(x, self.w)
+        self.mem = 0.9 * self.mem + y
+        z = (self.mem > 0.3).float()
+        self.mem = self.mem - z
+        return z
+
+
+def test_a_replaced_buffer_makes_nothing_else_a_constant() -> None:
+    model = nn.Sequential(Handwritten(128), Handwritten(128), Handwritten(128)).eval()
+    x = (torch.rand(8, 20, 128, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    with torch.no_grad(), SpikeCounter(model) as counter:
+        counter.start(8)
+        for t in range(20):
+            model(x[:, t])
+    assert [layer.rows for layer in counter.counts().layers.values()] == [160, 160, 160]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_a_buffer_that_numpy_fills_anew_is_looked_at_anew(kind: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "SPREAD", -1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    buffer = torch.zeros(6, 1, 4, dtype=kind)
+    model = nn.Linear(4, 2, bias=False).to(kind).eval()
+    with torch.no_grad(), SpikeCounter(model) as counter:
+        for value in (1.0, 0.5):
+            buffer.numpy()[:] = value
+            counter.start(6)
+            model(buffer[:, 0])
+    assert (counter.counts().synops_ac, counter.counts().synops_mac) == (48, 48)
+
+
+def test_two_counters_of_one_model_are_refused() -> None:
+    model = net()
+    with SpikeCounter(model), pytest.raises(UsageError, match="another SpikeCounter"), SpikeCounter(model):
+        pass
+    assert "forward" not in model[0].__dict__
+
+
+def test_a_model_that_changes_while_it_is_counted_is_refused() -> None:
+    for change in (
+        lambda m: m.append(nn.Identity()),
+        lambda m: m.__setitem__(0, nn.Identity()),
+        lambda m: m[0].register_forward_hook(lambda *_: None),
+    ):
+        model = net()
+        with torch.no_grad(), SpikeCounter(model) as counter:
+            counter.start(5)
+            model(X[:, 0])
+            change(model)
+            with pytest.raises(UnfaithfulError, match="while it was counted"):
+                model(X[:, 0])
+
+
+def test_a_model_converted_after_it_was_named_keeps_its_names() -> None:
+    model = Handwritten(4).eval()
+    counter = SpikeCounter(model)
+    model.double()
+    with torch.no_grad(), counter:
+        counter.start(8)
+        model(torch.ones(8, 4, dtype=torch.float64))
+    assert {name: layer.weights for name, layer in counter.counts().layers.items()} == {"w": 16}
+
+
+def test_a_neuron_without_a_rule_is_listed() -> None:
+    model = nn.Sequential(snn.LeakyParallel(4, 4)).eval()
+    with torch.no_grad(), SpikeCounter(model) as counter:
+        counter.start(2)
+        model(torch.ones(3, 2, 4))
+    assert "is no known neuron" in counter.counts().not_counted["0"]
+
+
+def test_a_complex_input_is_refused_whenever_it_comes() -> None:
+    model = nn.Conv1d(1, 1, 2, bias=False).eval()
+    with torch.no_grad(), SpikeCounter(model) as counter:
+        counter.start(1)
+        model(torch.ones(1, 1, 4))
+        with pytest.raises(UnfaithfulError, match="complex"):
+            model(torch.ones(1, 1, 4, dtype=torch.complex64))

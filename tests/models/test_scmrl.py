@@ -90,17 +90,28 @@ def test_the_relative_position_is_a_parameter_and_not_drawn_anew() -> None:
     assert not torch.equal(module(q, k, v), SpatialAttention(2)(q, k, v))
 
 
-def test_a_lif_is_the_papers_neuron() -> None:
-    """`v += (I - v) / 2; spike where v > 1; v = 0`, step by step beside it."""
-    neuron = lif(params())
-    current = torch.rand(40, 7, generator=torch.Generator().manual_seed(2)) * 3
+@pytest.mark.parametrize(("form", "at"), [("paper", True), ("fixed", False)])
+def test_a_lif_is_the_papers_neuron(form: str, at: bool) -> None:
+    """`v += (I - v) / 2; spike where v >= 1; v = 0`, step by step beside it; only above 1 where `fixed` has it."""
+    neuron = lif(params(form=form))
+    drawn = torch.rand(40, 7, generator=torch.Generator().manual_seed(2)) * 3
+    ties = torch.randint(0, 9, (40, 7), generator=torch.Generator().manual_seed(3)) / 4
     reset_state(neuron)
-    v = torch.zeros(7)
-    for row in current:
+    v, met = torch.zeros(7), 0
+    for row in torch.cat([drawn, ties]):
         v = v + (row - v) / 2
-        spikes = (v > 1).float()
+        met += int((v == 1).sum())
+        spikes = ((v >= 1) if at else (v > 1)).float()
         v = v * (1 - spikes)
         torch.testing.assert_close(neuron(row), spikes)
+    assert met > 10, "the boundary was met"
+
+
+def test_where_a_neuron_fires_can_be_chosen() -> None:
+    for form, fires, expected in [("paper", "above", 0), ("fixed", "at", 1), ("chip", "at", 1), ("chip", None, 0)]:
+        neuron = lif(params(form=form, fires=fires))
+        reset_state(neuron)
+        assert neuron(torch.tensor([2.0])).tolist() == [expected]
 
 
 def test_the_surrogate_is_finite_far_from_the_threshold() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from spikeport.benchmarks.counting.torch_counter.hooks import Hooks
-from spikeport.benchmarks.counting.torch_counter.ledger import Ledger, Options
+from spikeport.benchmarks.counting.torch_counter.ledger import Constants, Ledger, Options
 from spikeport.benchmarks.counting.torch_counter.reading import read
 from spikeport.benchmarks.counting.torch_counter.result import ModelCounts
 from spikeport.errors import UnfaithfulError, UsageError
@@ -48,6 +48,8 @@ class SpikeCounter:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        # The model may have been converted since.
+        self._ledger.constants = Constants(self.model)
         with ExitStack() as stack:
             stack.enter_context(self._hooks)
             stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())

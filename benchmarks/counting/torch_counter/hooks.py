@@ -46,6 +46,8 @@ _QUIET_REASONS: dict[type[nn.Module], str] = {
     ),
     nn.ReLU: "one comparison an element",
 }
+_OURS = "_spikeport_counts"
+_BEFORE = "Change the model before start()"
 _IN_PARTS = (
     "between modules",
     "operations of the caller's: parts of the model were called by themselves; call it whole, or write the steps into "
@@ -117,6 +119,9 @@ class Hooks:
         for path, module in self.model.named_modules():
             paths.setdefault(module, path or type(module).__name__)
         inner = {child for m in paths if type(m) in STATE for child in m.modules() if child is not m}
+        if any(hasattr(module.__dict__.get("forward"), _OURS) for module in paths):
+            reason = "another SpikeCounter counts it, or it was copied out of one"
+            raise UsageError("the model", reason, "Leave the other one first, and copy the model outside of it")
         for module, path in paths.items():
             self._replace(module, self._stand_in(path, module, module in inner))
         self._watched = self.model not in self._find_chains()
@@ -135,6 +140,7 @@ class Hooks:
         self._replaced.clear()
 
     def _replace(self, module: nn.Module, forward: _Run) -> None:
+        setattr(forward, _OURS, True)
         self._replaced.append((module, module.__dict__.get("forward")))
         module.__dict__["forward"] = forward
 
@@ -182,7 +188,7 @@ class Hooks:
     def _named(self, path: str, module: nn.Module) -> _Run:
         """Follow a module that is seen by its operations."""
         own = module.forward
-        if isinstance(module, SpikingNeuron):
+        if isinstance(module, SpikingNeuron) or type(module).__module__.startswith("snntorch."):
             reason = f"{type(module).__name__} is no known neuron; its updates and spikes have no rule"
             self.ledger.leave_out(path, reason)
 
@@ -205,9 +211,19 @@ class Hooks:
             return input
 
         unwatched = self._unwatched(module, members)
+        inside = list(module.modules())
+        order = [(member, list(member._modules.values())) for member in inside if member._modules]
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            return (unwatched if module in self._chains else watched)(*args, **kwargs)
+            if module not in self._chains:
+                return watched(*args, **kwargs)
+            for member in inside:
+                if member._forward_hooks or member._forward_pre_hooks:
+                    raise UnfaithfulError(f"'{path}'", "it got a hook while it was counted", _BEFORE)
+            for member, members_ in order:
+                if list(member._modules.values()) != members_:
+                    raise UnfaithfulError(f"'{path}'", "its modules changed while it was counted", _BEFORE)
+            return unwatched(*args, **kwargs)
 
         return forward
 

@@ -36,6 +36,8 @@ class Constants:
     def __init__(self, model: nn.Module) -> None:
         state = {id(t) for m in model.modules() if type(m) in STATE for t in m.buffers(recurse=False)}
         named = [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if id(b) not in state)]
+        # Held, since the address of a buffer that the model replaces would be another tensor's soon.
+        self._held = [t.detach() for _, t in named]
         self._names = {_pointer(t): name for name, t in reversed(named) if t.numel()}
         self._derived: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
@@ -95,8 +97,6 @@ class Ledger:
             fan: makes the fan-out map of that shape.
             weights: its weights.
         """
-        if z.is_complex():
-            raise UnfaithfulError(f"layer '{name}'", "its input is complex", "Count networks with real inputs")
         tally = self.weighted.get((name, shape, z.device))
         if tally is None:
             tally = self._open((name, shape, z.device), fan, weights)

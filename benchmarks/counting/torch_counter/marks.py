@@ -13,9 +13,6 @@ from torch import Tensor
 from spikeport.benchmarks.counting.torch_counter.compiled import EXACT_ROWS
 
 _NAME = "_spikeport_binary"
-_ASKED = "_spikeport_asked"
-_LARGEST_BASE = 1024
-"""A tensor is looked through as a whole if it is at most so many times its view."""
 
 
 class Mark(NamedTuple):
@@ -40,18 +37,6 @@ def mark_of(z: Tensor) -> Mark | None:
     """Return the mark, if it still holds."""
     found: Mark | None = getattr(z, _NAME, None)
     return found if found is not None and found.version == z._version else None
-
-
-def view_of_binary(z: Tensor) -> bool:
-    """Return whether `z` views a tensor on the CPU that holds only 0 and 1, which is asked once for all its views."""
-    base = z._base
-    if base is None or not z.is_cpu or base.numel() > _LARGEST_BASE * z.numel():
-        return False
-    version, binary = getattr(base, _ASKED, (None, False))
-    if version != base._version:
-        binary = is_binary(base)
-        setattr(base, _ASKED, (base._version, binary))
-    return bool(binary)
 
 
 def is_binary(z: Tensor) -> bool:

@@ -5,6 +5,7 @@ Shape suffixes: N elements of one row; 2 of magnitude 1, and graded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -16,7 +17,19 @@ _types: Any = types
 _FLOATS, _WHOLE = _types.CPointer(types.float32), types.int64
 
 
-@_numba.cfunc(_WHOLE(_FLOATS, _WHOLE), cache=True)  # type: ignore[untyped-decorator]
+def _kept(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile, and keep the result on disk where there is a place for it: a container may have none."""
+
+    def compile_(function: Callable[..., Any]) -> Any:
+        try:
+            return _numba.cfunc(signature, cache=True)(function)
+        except RuntimeError:
+            return _numba.cfunc(signature)(function)
+
+    return compile_
+
+
+@_kept(_WHOLE(_FLOATS, _WHOLE))
 def nonzero(z: Any, size: Any) -> Any:
     """Return how many of `size` elements are not 0."""
     z_N = _numba.carray(z, (size,))
@@ -40,7 +53,7 @@ def _add_row(z_N: Any, unit_N: Any, graded_N: Any) -> None:
             graded_N[n] += one if (size != one) & (size != zero) else zero
 
 
-@_numba.cfunc(types.void(_FLOATS, _WHOLE, _WHOLE, _WHOLE, _FLOATS), cache=True)  # type: ignore[untyped-decorator]
+@_kept(types.void(_FLOATS, _WHOLE, _WHOLE, _WHOLE, _FLOATS))
 def columns(z: Any, rows: Any, stride: Any, width: Any, target: Any) -> None:
     """Add `rows` rows of `width`, `stride` elements apart, to `target`, [2, width]."""
     z_ = _numba.carray(z, ((rows - 1) * stride + width,))

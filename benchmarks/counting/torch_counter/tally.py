@@ -18,7 +18,6 @@ from spikeport.benchmarks.counting.torch_counter.marks import (
     column_sums,
     is_binary,
     mark_of,
-    view_of_binary,
 )
 from spikeport.errors import UnfaithfulError
 
@@ -122,6 +121,8 @@ class Tally:
         self.rows += rows
         if self._columns is not None and pays(elements) and self._columns.add(z, rows):
             return
+        if z.is_complex():
+            raise UnfaithfulError(f"layer '{self.name}'", "its input is complex", "Count networks with real inputs")
         unit, graded = self._sums
         if self._fan_wide is None and (sums_N := self._binary_sums(z, rows)) is not None:
             unit.add(sums_N, rows)
@@ -139,7 +140,7 @@ class Tally:
         known = mark_of(z)
         if known is not None and known.sums is not None and known.sums.numel() == self.width:
             return known.sums
-        if known is None and not (view_of_binary(z) or (z.is_cpu and z._base is None and is_binary(z))):
+        if known is None and not (z.is_cpu and is_binary(z)):
             return None
         z_RN = z.detach() if z.requires_grad else z
         return column_sums(z_RN if z_RN.ndim == 2 else z_RN.reshape(rows, self.width))

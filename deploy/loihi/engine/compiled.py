@@ -17,8 +17,11 @@ _njit: Any = numba.njit
 
 
 def compiled(function: F) -> F:
-    """Compile a kernel that Python calls."""
-    return cast(F, _njit(cache=True, nogil=True, _nrt=False)(function))
+    """Compile a kernel that Python calls, and keep it where there is a place for it: a container may have none."""
+    try:
+        return cast(F, _njit(cache=True, nogil=True, _nrt=False)(function))
+    except RuntimeError:
+        return cast(F, _njit(nogil=True, _nrt=False)(function))
 
 
 def inlined(function: F) -> F:

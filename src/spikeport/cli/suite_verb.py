@@ -16,6 +16,9 @@ def run(args: argparse.Namespace) -> int:
     if args.networks:
         reason = "a suite brings its own networks"
         raise UsageError(f"--suite {args.suite} with '{args.networks[0]}'", reason, "Drop the one or the other")
+    if args.floor:
+        reason = "a suite has no metrics with floors"
+        raise UsageError(f"--suite {args.suite} with --floor", reason, "Drop --floor, or bench a network")
     result = suites.get(args.suite)()
     print_suite(result)
     for row in result.rows:
