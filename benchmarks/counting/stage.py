@@ -145,15 +145,26 @@ def count_stage(
     Raises:
         UsageError: the recording lacks a neuron node, or its shapes are not the inputs'.
     """
-    known = {**check_inputs(graph, inputs_TBN), **_recorded(graph, recording)}
-    samples, steps = _common_length(graph, known)
+    known = known_values(graph, inputs_TBN, recording)
+    steps, samples = next(iter(known.values())).shape[:2]
     ones, graded = _events(graph, known, batch)
     synapses = {}
     for name in ones:
-        fan = fan_out(graph.nodes[name], _input_shape(graph, name), nonzero_weights_only)
+        fan = fan_out(graph.nodes[name], input_shape(graph, name), nonzero_weights_only)
         synapses[name] = _synapse_counts(graph, name, fan, ones[name], graded[name], samples * steps)
     neurons = {name: _neuron_counts(graph, name, known[name]) for name in graph.neurons}
     return StageCounts(samples, steps, neurons, synapses, _not_counted(graph))
+
+
+def known_values(graph: ChipGraph, inputs_TBN: Mapping[str, ArrayLike], recording: Recording) -> dict[str, Values]:
+    """Return what every input and neuron node sent, [T, B, *shape].
+
+    Raises:
+        UsageError: the recording lacks a neuron node, or its shapes are not the inputs'.
+    """
+    known = {**check_inputs(graph, inputs_TBN), **_recorded(graph, recording)}
+    _check_lengths(graph, known)
+    return known
 
 
 def _recorded(graph: ChipGraph, recording: Recording) -> dict[str, Values]:
@@ -164,14 +175,12 @@ def _recorded(graph: ChipGraph, recording: Recording) -> dict[str, Values]:
     return {name: recording.aligned(name) for name in graph.neurons}
 
 
-def _common_length(graph: ChipGraph, known: Mapping[str, Values]) -> tuple[int, int]:
-    """Return B and T, having checked that all agree."""
+def _check_lengths(graph: ChipGraph, known: Mapping[str, Values]) -> None:
     steps, samples = next(iter(known.values())).shape[:2]
     for name, values in known.items():
         wanted = (steps, samples, *graph.shapes[name])
         if values.shape != wanted:
             raise UsageError(f"recording of '{name}' of shape {values.shape}", f"expected {wanted}", "Align it")
-    return samples, steps
 
 
 def _events(
@@ -179,8 +188,8 @@ def _events(
 ) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]]]:
     """Return, for each weighted node, how often each input element was +-1, and how often graded."""
     weighted = [n for n in graph.order if isinstance(graph.nodes[n], WEIGHTED)]
-    ones = {n: np.zeros(_input_shape(graph, n), dtype=np.int64) for n in weighted}
-    graded = {n: np.zeros(_input_shape(graph, n), dtype=np.int64) for n in weighted}
+    ones = {n: np.zeros(input_shape(graph, n), dtype=np.int64) for n in weighted}
+    graded = {n: np.zeros(input_shape(graph, n), dtype=np.int64) for n in weighted}
     steps, samples = next(iter(known.values())).shape[:2]
     for start in range(0, samples, batch):
         walk = Walk(graph, {n: x[:, start : start + batch] for n, x in known.items()})
@@ -194,7 +203,8 @@ def _events(
     return ones, graded
 
 
-def _input_shape(graph: ChipGraph, name: str) -> tuple[int, ...]:
+def input_shape(graph: ChipGraph, name: str) -> tuple[int, ...]:
+    """Return the shape of what reaches a weighted node."""
     return graph.shapes[graph.predecessors[name][0]]
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spikeport.benchmarks.counting.detail import stage_detail
 from spikeport.benchmarks.counting.fanout import fan_out
 from spikeport.benchmarks.counting.stage import count_stage
 from spikeport.errors import UsageError
@@ -254,3 +255,25 @@ def test_value_nodes_have_no_spikes_and_biases_are_listed():
     assert counts.neurons["li"].spikes is None
     assert counts.neurons["li"].updates == 12
     assert "bias" in counts.not_counted["w"]
+
+
+@pytest.mark.parametrize("nonzero_weights_only", [False, True])
+def test_each_sample_and_each_step_apart_are_what_they_count_alone(nonzero_weights_only):
+    rng = np.random.default_rng(12)
+    graph = recurrent(rng)
+    graph.nodes["wb"].weight[rng.random((5, 4)) < 0.5] = 0
+    inputs = {"a": spikes(rng, 9, 4, 6, p=0.5), "b": rng.poisson(0.7, (9, 4, 4)).astype(float)}
+    options = {"nonzero_weights_only": nonzero_weights_only}
+    detail = stage_detail(graph, inputs, run(graph, inputs), **options)
+
+    def parts(count, steps, samples):
+        return {n: (ac[:steps, samples].sum(), detail.mac_TB[n][:steps, samples].sum()) for n, ac in count.items()}
+
+    for b in range(4):
+        for steps in range(1, 10):
+            alone, recording = counted(graph, {n: x[:steps, b : b + 1] for n, x in inputs.items()}, **options)
+            assert parts(detail.ac_TB, steps, b) == by_node(alone)
+            fired = {n: int(x[:steps, b].sum()) for n, x in detail.spikes_TB.items()}
+            assert fired == {n: int(recording.nodes[n].sum()) for n in ("lif", "out_lif")}
+    assert len(np.unique(detail.ac_TB["wa"])) > 3, "steps and samples differ"
+    assert detail.mac_TB["wb"].sum() > 0
