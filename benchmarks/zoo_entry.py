@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from spikeport.benchmarks.runner import Request, run_benchmark
 from spikeport.errors import SpikeportError, UsageError
 from spikeport.files import new_folder
 from spikeport.models.zoo import CARD, FOLDER, MARK, PREFIX, SUFFIX, Entry
+from spikeport.train.datasets import DATASETS
 from spikeport.train.recipe import Recipe
 from spikeport.train.run import Run, load_run
 
@@ -47,7 +49,7 @@ def make_entry(run: Run, name: str, zoo: Path = FOLDER, samples: int = 16) -> Pa
     with new_folder(zoo / f"{name}{SUFFIX}") as aside, tempfile.TemporaryDirectory(prefix="spikeport-") as scratch:
         place = Path(scratch) / f"{name}{SUFFIX}"
         export_run(run, place, samples)
-        results = run_benchmark(Request([place], ["reference"], reproduce=[f"spikeport bench {PREFIX}{name}"]), _say)
+        results = run_benchmark(Request([place], ["reference"], reproduce=[_command(name, run.recipe)]), _say)
         (place / CARD).write_text(_card(name, run.recipe, results.results), encoding="utf-8")
         size = sum(file.stat().st_size for file in place.iterdir())
         if size > MAX_BYTES:
@@ -55,6 +57,15 @@ def make_entry(run: Run, name: str, zoo: Path = FOLDER, samples: int = 16) -> Pa
             raise UsageError(f"{PREFIX}{name}", reason, "Take fewer --samples, or a smaller network")
         shutil.copytree(place, aside, dirs_exist_ok=True)
     return zoo / f"{name}{SUFFIX}"
+
+
+def _command(name: str, recipe: Recipe) -> str:
+    """Return what scores it again, with the data's folders, which lie elsewhere on another machine."""
+    fields = DATASETS.get(recipe.data.name).params.model_fields
+    paths = [key for key, field in fields.items() if field.annotation in (Path, Path | None)]
+    given = {key: recipe.data.params[key] for key in paths if recipe.data.params.get(key) is not None}
+    options = [part for key, value in given.items() for part in ("--data-param", f"{key}={value}")]
+    return shlex.join(["spikeport", "bench", f"{PREFIX}{name}", *options])
 
 
 def _card(name: str, recipe: Recipe, results: Results) -> str:

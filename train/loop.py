@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,8 @@ from spikeport.files import new_file
 from spikeport.models.fake_quantised import FakeQuantised
 from spikeport.models.network import LOGITS, SpikingNetwork
 from spikeport.models.twin import Twin
-from spikeport.train.datasets.base import Dataset, Split
+from spikeport.train.datasets.base import Dataset, Part, Split
+from spikeport.train.datasets.reading import skipped_lines
 from spikeport.train.losses import added_loss
 from spikeport.train.recipe import Recipe
 from spikeport.train.samples import network_inputs
@@ -45,7 +46,10 @@ Batch = tuple[dict[str, Tensor], Tensor]
 class Trainee(pl.LightningModule):
     """A network under training, with the best weights so far and the history of its epochs."""
 
-    def __init__(self, network: SpikingNetwork | Twin, recipe: Recipe, dataset: Dataset) -> None:
+    def __init__(
+        self, network: SpikingNetwork | Twin, recipe: Recipe, dataset: Dataset, say: Callable[[str], None] | None = None
+    ) -> None:
+        """Open the training and the validation part; `say` is told what they leave out."""
         super().__init__()
         self.network = network
         self.quantised = _fake_quantised(network, recipe)
@@ -53,13 +57,21 @@ class Trainee(pl.LightningModule):
         self.dataset = dataset
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": -1, "score": [-1.0, 0.0], "weights": {}}
-        self.steps = len(dataset.split("train")) // recipe.training.batch_size
+        self.steps = len(self._opened("train", say)) // recipe.training.batch_size
         if self.steps == 0:
             subject = f"key 'training.batch_size' = {recipe.training.batch_size}"
             raise UsageError(subject, "the training part is smaller", "Lower it")
+        self.val_split = self._opened("val", say)
         self._losses: list[Tensor] = []
         self._val: list[tuple[int, float, float]] = []
         self._started = time.monotonic()
+
+    def _opened(self, part: Part, say: Callable[[str], None] | None) -> Split:
+        split = self.dataset.split(part)
+        if say is not None:
+            for line in skipped_lines(part, split):
+                say(line)
+        return split
 
     def train_dataloader(self) -> _TrainBatches:
         """Return the batches of the training part; each epoch they are drawn anew."""
@@ -210,7 +222,7 @@ class _ValBatches:
 
     def __init__(self, trainee: Trainee) -> None:
         self._trainee = trainee
-        self._split = trainee.dataset.split("val")
+        self._split = trainee.val_split
 
     def __len__(self) -> int:
         return -(-len(self._split) // _VAL_BATCH)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,9 @@ class Run:
     network: SpikingNetwork | Twin
 
 
-def train_run(recipe: Recipe, out: Path, device: str = "auto", resume: bool = False) -> Run:
+def train_run(
+    recipe: Recipe, out: Path, device: str = "auto", resume: bool = False, say: Callable[[str], None] | None = None
+) -> Run:
     """Train `recipe` into the folder `out` and return the finished run.
 
     Args:
@@ -42,6 +44,7 @@ def train_run(recipe: Recipe, out: Path, device: str = "auto", resume: bool = Fa
         out: a folder that does not exist; with `resume`, one that an interrupted training left.
         device: "auto", "cpu" or "cuda".
         resume: go on after the last whole epoch; a finished run is returned as it is.
+        say: is told which samples the training and the validation part leave out.
 
     Raises:
         UsageError: `out` exists and `resume` is off; it belongs to another recipe; or the recipe lacks a loss or a
@@ -64,7 +67,7 @@ def train_run(recipe: Recipe, out: Path, device: str = "auto", resume: bool = Fa
         with new_folder(out) as aside:
             (aside / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
             (aside / "environment.json").write_text(json.dumps(_environment(recipe, device), indent=2) + "\n")
-    trainee = Trainee(network, recipe, dataset)
+    trainee = Trainee(network, recipe, dataset, say)
     fit(trainee, out, device)
     _save_weights(out, trainee.best["weights"])
     return load_run(out)

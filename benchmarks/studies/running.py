@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
@@ -97,13 +98,22 @@ def run_one(task: Task) -> Outcome:
     """Train and score one network; what fails is told in the outcome, so that the others go on."""
     about = Outcome(variant=task.variant, seed=task.seed, recipe_sha256=digest(task.recipe))
     try:
-        run = train_run(task.recipe, task.folder, task.device, resume=True)
+        run = train_run(task.recipe, task.folder, task.device, resume=True, say=_warning(task))
         return about.model_copy(update=_trained(run) | _scored(task, run))
     except SpikeportError as error:
         return about.model_copy(update={"status": "failed", "reason": str(error)})
     # A long study must outlive a fault in one of its runs, whatever it is; the table names it.
     except Exception as error:
         return about.model_copy(update={"status": "failed", "reason": f"{type(error).__name__}: {error}"})
+
+
+def _warning(task: Task) -> Say:
+    """Tell of skipped samples at once, from whatever process the task runs in."""
+
+    def say(line: str) -> None:
+        sys.stderr.write(f"{task.name}: {line}\n")
+
+    return say
 
 
 def _tasks(study: Study, out: Path, variants: Sequence[str], device: str) -> list[Task]:

@@ -42,7 +42,9 @@ def _shapes(params: ToyParams) -> dict[str, tuple[int, ...]]:
 
 # The networks here are tiny: a second thread costs more than it gives.
 torch.set_num_threads(1)
-DATASETS.register("toy", DatasetKind(ToyParams, "random numbers", 2, _shapes, Toy))
+DATASETS.register(
+    "toy", DatasetKind(ToyParams, "random numbers", 2, _shapes, Toy, about="random numbers; reads no files")
+)
 
 
 @pytest.fixture

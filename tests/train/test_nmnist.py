@@ -89,6 +89,7 @@ def test_a_bad_recording_is_named_or_skipped(tmp_path: Path, content: bytes, rea
         opened(tmp_path, steps=2).split("test")
     left = opened(tmp_path, steps=2, skip_bad=True).split("test")
     assert (len(left), left.skipped, left.take(slice(2)).skipped) == (19, 1, 1)
+    assert [text.partition(": ")[0] for text in left.take(slice(2)).bad] == [str(bad)]
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

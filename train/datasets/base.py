@@ -26,19 +26,20 @@ class DataParams(BaseModel):
 class Split:
     """Samples before encoding: `inputs[name]` is [N, *shape] float32, `labels` [N] int64.
 
-    `skipped` says how many unreadable samples were left out.
+    `skipped` says how many unreadable samples were left out, `bad` which of them are known by name, and why.
     """
 
     inputs: Mapping[str, NDArray[np.float32]]
     labels: NDArray[np.int64]
     skipped: int = 0
+    bad: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: slice | NDArray[np.int64]) -> Split:
         """Return the samples at `rows`."""
-        return Split({name: x[rows] for name, x in self.inputs.items()}, self.labels[rows], self.skipped)
+        return Split({name: x[rows] for name, x in self.inputs.items()}, self.labels[rows], self.skipped, self.bad)
 
 
 class Dataset(Protocol):
@@ -62,6 +63,7 @@ class DatasetKind:
         open: `(params, noise by input, split_seed, seed) -> Dataset`; `split_seed` fixes the parts and
             the pairs and noise of val and test, `seed` what changes from one training to another.
         events: `params -> the inputs that hold spikes or counts of them`; `spikeport.train.noise` treats them as such.
+        about: one line for `spikeport list datasets`: what it is and which files it reads.
     """
 
     params: type[DataParams]
@@ -70,3 +72,4 @@ class DatasetKind:
     shapes: Callable[[Any], Mapping[str, tuple[int, ...]]]
     open: Callable[[Any, Mapping[str, float], int, int], Dataset]
     events: Callable[[Any], frozenset[str]] = lambda _: frozenset()
+    about: str = ""

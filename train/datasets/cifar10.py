@@ -46,7 +46,7 @@ class Cifar10Data(DataParams):
 
 
 class Cifar10Pictures:
-    """Pictures by part; `labels[part]` are their classes and `skipped[part]` how many were left out."""
+    """Pictures by part; `labels[part]` are their classes and `bad[part]` says which were left out, and why."""
 
     def __init__(self, params: Cifar10Data, split_seed: int) -> None:
         self._params = params
@@ -62,7 +62,7 @@ class Cifar10Pictures:
         }
         self.labels = {part: self._side[part].labels_N[rows] for part, rows in self.rows.items()}
         # A bad training picture belongs to no part yet: it is told of with both parts that it might be in.
-        self.skipped = {part: side.bad for part, side in self._side.items()}
+        self.bad = {part: side.bad for part, side in self._side.items()}
 
     def pictures(self, part: Part, chosen_N: Rows, draw: np.random.Generator) -> NDArray[np.float32]:
         """Return x_N3HW, normalised: `(pixel / 255 - mean) / std` by colour; those of "train" are augmented."""
@@ -87,7 +87,7 @@ class Cifar10:
         image = self.source.pictures(part, chosen_N, draw)
         if self._noise:
             image += np.float32(self._noise) * draw.standard_normal(image.shape, dtype=np.float32)
-        return Split({"image": image}, labels[chosen_N], self.source.skipped[part])
+        return Split({"image": image}, labels[chosen_N], len(self.source.bad[part]), self.source.bad[part])
 
 
 def augmented(pixels_N3HW: NDArray[np.uint8], shift: int, flip: bool, draw: np.random.Generator) -> NDArray[np.uint8]:
@@ -113,4 +113,5 @@ KIND = DatasetKind(
     classes=CLASSES,
     shapes=shapes,
     open=Cifar10,
+    about="CIFAR-10's pictures; reads the .npz file of encoded pictures that the parameter file names",
 )

@@ -53,8 +53,9 @@ class Cifar10Esc10:
         self.pictures = cifar10.Cifar10Pictures(params, split_seed)
         self.clips = read_clips(params.sounds, params.skip_bad)
         parts = fold_rows(self.clips.folds_N, params.val_folds, params.test_folds)
-        good_N = self.clips.good_N
-        self._bad_clips = {part: int((~good_N[rows]).sum()) for part, rows in parts.items()}
+        faults = self.clips.faults
+        good_N = np.array([not text for text in faults])
+        self._bad_clips = {part: tuple(faults[row] for row in rows if faults[row]) for part, rows in parts.items()}
         self.clip_rows: dict[Part, Rows] = {part: rows[good_N[rows]] for part, rows in parts.items()}
         heard = self.clips.x_N1CT[self.clip_rows["train"]]
         if not len(heard):
@@ -83,8 +84,8 @@ class Cifar10Esc10:
         }
         for name, level in self._noise.items():
             inputs[name] += np.float32(level) * draw.standard_normal(inputs[name].shape, dtype=np.float32)
-        skipped = self.pictures.skipped[part] + self._bad_clips[part] + len(labels) - len(picture_N)
-        return Split(inputs, labels[picture_N], skipped)
+        bad = self.pictures.bad[part] + self._bad_clips[part]
+        return Split(inputs, labels[picture_N], len(bad) + len(labels) - len(picture_N), bad)
 
     def _heard(self, clip_N: Rows, roll: int, draw: np.random.Generator) -> NDArray[np.float32]:
         by_N = draw.integers(-roll, roll + 1, len(clip_N))
@@ -119,4 +120,5 @@ KIND = DatasetKind(
     classes=CLASSES,
     shapes=shapes,
     open=Cifar10Esc10,
+    about="CIFAR-10's pictures with ESC-10's sounds; reads the .npz named by file and the tar named by sounds",
 )

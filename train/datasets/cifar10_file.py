@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spikeport.errors import ArtefactError
-from spikeport.train.datasets.reading import Stamped, read_all, stamped
+from spikeport.train.datasets.reading import Stamped, option, read_all, stamped
 from spikeport.train.datasets.splitting import Rows
 
 CLASSES = 10
@@ -34,11 +34,11 @@ _FIX = "Write it again, or skip it with --skip-bad"
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of one side, `pixels_N3HW` in 0..255; `bad` were left out."""
+    """The pictures of one side, `pixels_N3HW` in 0..255; `bad` says which were left out, and why."""
 
     pixels_N3HW: NDArray[np.uint8]
     labels_N: NDArray[np.int64]
-    bad: int
+    bad: tuple[str, ...]
 
 
 def read_pictures(path: Path, side: Side, per_class: int | None, skip_bad: bool) -> Pictures:
@@ -48,7 +48,7 @@ def read_pictures(path: Path, side: Side, per_class: int | None, skip_bad: bool)
         ArtefactError: the file is missing or has another content, or pictures are bad and `skip_bad` is not set.
     """
     if not path.is_file():
-        fix = f"Name the .npz of encoded pictures with the parameter file ({SOURCE})"
+        fix = f"Name the .npz of encoded pictures with {option('file')} ({SOURCE})"
         raise ArtefactError(str(path), "there is no such file", fix)
     return _decoded(stamped([path])[0], side, per_class, skip_bad)
 
@@ -66,12 +66,12 @@ def _decoded(file: Stamped, side: Side, per_class: int | None, skip_bad: bool) -
             raise ArtefactError(subject, f"its label {labels_N[row]} is not in 0..{CLASSES - 1}", _FIX)
         return _picture(bytes_B[offsets[row] : offsets[row + 1]], subject)
 
-    found = read_all(rows.tolist(), decoded, skip_bad)
+    found, faults = read_all(rows.tolist(), decoded, skip_bad)
     good = [n for n, picture in enumerate(found) if picture is not None]
     if not good:
         raise ArtefactError(str(path), f"'{side}' holds no picture that can be used", "Write it again")
     pixels = np.stack([picture for picture in found if picture is not None])
-    return Pictures(pixels, labels_N[rows[good]], len(found) - len(good))
+    return Pictures(pixels, labels_N[rows[good]], tuple(text for text in faults if text))
 
 
 def _picture(encoded_B: NDArray[np.uint8], subject: str) -> NDArray[np.uint8]:

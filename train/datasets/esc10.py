@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import ArtefactError
 from spikeport.train.datasets.mel import below_loudest, log_mel
-from spikeport.train.datasets.reading import Stamped, read_all, stamped
+from spikeport.train.datasets.reading import Stamped, option, read_all, stamped
 
 CLASSES = 10
 RATE_HZ = 44_100
@@ -36,12 +36,12 @@ _FIX = "Get the archive again, or skip it with --skip-bad"
 
 @dataclass(frozen=True)
 class Clips:
-    """Pictures `x_N1CT` in 0..1 of the clips' log-mel levels; those that are not `good_N` hold zeros."""
+    """Pictures `x_N1CT` in 0..1 of the clips' log-mel levels; those with one of the `faults` hold zeros."""
 
     x_N1CT: NDArray[np.float32]
     labels_N: NDArray[np.int64]
     folds_N: NDArray[np.int64]
-    good_N: NDArray[np.bool_]
+    faults: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def read_clips(path: Path, skip_bad: bool) -> Clips:
         ArtefactError: the archive is missing or has another layout, or clips are bad and `skip_bad` is not set.
     """
     if not path.is_file():
-        raise ArtefactError(str(path), "there is no such file", f"Name the tar with the parameter sounds ({SOURCE})")
+        raise ArtefactError(str(path), "there is no such file", f"Name the tar with {option('sounds')} ({SOURCE})")
     return _clips(stamped([path])[0], skip_bad)
 
 
@@ -68,8 +68,8 @@ def _clips(file: Stamped, skip_bad: bool) -> Clips:
     labels = {folder: label for label, folder in enumerate(sorted({name.parent.name for name in entries}))}
     if len(labels) != CLASSES:
         reason = f"it holds clips of {len(labels)} classes, and {CLASSES} are expected"
-        raise ArtefactError(str(file[0]), reason, f"Name the tar with the parameter sounds ({SOURCE})")
-    found = read_all(
+        raise ArtefactError(str(file[0]), reason, f"Name the tar with {option('sounds')} ({SOURCE})")
+    found, faults = read_all(
         ((name, _Entry(f"{file[0]}: {name}", content)) for name, content in entries.items()), _one, skip_bad
     )
     silence = np.zeros((1, BANDS, FRAMES), np.float32)
@@ -77,7 +77,7 @@ def _clips(file: Stamped, skip_bad: bool) -> Clips:
         np.stack([silence if picture is None else picture for picture in found]),
         np.array([labels[name.parent.name] for name in entries], np.int64),
         np.array([_fold(name) for name in entries], np.int64),
-        np.array([picture is not None for picture in found]),
+        faults,
     )
 
 

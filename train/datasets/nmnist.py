@@ -20,6 +20,7 @@ from pydantic import Field
 
 from spikeport.errors import ArtefactError, UsageError
 from spikeport.train.datasets.base import DataParams, DatasetKind, Part, Split
+from spikeport.train.datasets.reading import option, read_all
 from spikeport.train.datasets.splitting import split_rows
 from spikeport.train.seeds import rng
 
@@ -106,7 +107,7 @@ def recordings(folder: Path, per_class: int | None = None) -> Recordings:
     Raises:
         ArtefactError: the folder, or a digit's recordings, are not there.
     """
-    fix = "Name the folder that holds Train/0 ... Train/9 with the parameter folder"
+    fix = f"Name the folder that holds Train/0 ... Train/9 with {option('folder')}"
     if not folder.is_dir():
         raise ArtefactError(str(folder), "there is no such folder", fix)
     paths: list[Path] = []
@@ -128,17 +129,12 @@ def read_split(chosen: Recordings, params: NMnistData) -> Split:
         UsageError: together they would not fit into memory.
     """
     _check_size(len(chosen.paths), params)
-    binned_N, labels = [], []
-    for path, label in zip(chosen.paths, chosen.labels_N, strict=True):
-        try:
-            binned_N.append(binned(read_events(path), params))
-        except ArtefactError:
-            if not params.skip_bad:
-                raise
-            continue
-        labels.append(label)
-    events = np.array(binned_N, np.float32).reshape(len(labels), *shapes(params)["events"])
-    return Split({"events": events}, np.array(labels, np.int64), len(chosen.paths) - len(labels))
+    found, faults = read_all(chosen.paths, lambda path: binned(read_events(path), params), params.skip_bad)
+    binned_N = [counts for counts in found if counts is not None]
+    bad = tuple(text for text in faults if text)
+    events = np.array(binned_N, np.float32).reshape(len(binned_N), *shapes(params)["events"])
+    labels_N = chosen.labels_N[[counts is not None for counts in found]]
+    return Split({"events": events}, labels_N, len(bad), bad)
 
 
 def read_events(path: Path) -> Events:
@@ -199,5 +195,6 @@ KIND = DatasetKind(
     classes=CLASSES,
     shapes=shapes,
     open=NMnist,
+    about="digits before an event camera (N-MNIST); reads folder/{Train,Test}/<digit>/<id>.bin",
     events=lambda _: frozenset({"events"}),
 )

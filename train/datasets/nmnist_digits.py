@@ -10,7 +10,7 @@ Shape suffixes: N samples, S samples of sound, T time bins, F frames, P polariti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -27,11 +27,12 @@ from spikeport.train.datasets.base import DataParams, DatasetKind, Part, Split
 from spikeport.train.datasets.event_table import EventTable
 from spikeport.train.datasets.nmnist import MAX_PART_BYTES, PIXELS, Events, NMnist, NMnistData, read_events
 from spikeport.train.datasets.pairing import paired
-from spikeport.train.datasets.reading import Stamped, read_all, stamped
+from spikeport.train.datasets.reading import Stamped, option, read_all, stamped
 from spikeport.train.datasets.sources import Clips
 from spikeport.train.datasets.speakers import speaker_rows
 from spikeport.train.datasets.splitting import Rows, split_rows
 from spikeport.train.datasets.spoken import RATE_HZ, SpokenFiles, read_spoken, spoken_files
+from spikeport.train.datasets.spoken import SOURCE as SPOKEN_SOURCE
 from spikeport.train.noise import corrupted
 from spikeport.train.seeds import derived, rng
 
@@ -106,27 +107,29 @@ class NMnistDigits:
     def _load_events(self) -> None:
         params = self._params
         if not (params.nmnist / "Train").is_dir():
-            fix = f"Name the folder that holds N-MNIST's Train with the parameter nmnist ({NMNIST_SOURCE})"
+            fix = f"Name the folder that holds N-MNIST's Train with {option('nmnist')} ({NMNIST_SOURCE})"
+            if not params.recordings.is_dir():
+                fix += f", and that of the spoken digits with {option('recordings')} ({SPOKEN_SOURCE})"
             raise ArtefactError(str(params.nmnist / "Train"), "there is no such folder", fix)
         official = NMnistData(folder=params.nmnist, per_class=params.per_class, val_share=params.val_share)
         parts = NMnist(official, {}, self._split_seed, self._seed).parts
         files = stamped(path for chosen in parts.values() for path in chosen.paths)
-        self._events, good = _event_table(files, params.skip_bad)
+        self._events, faults = _event_table(files, params.skip_bad)
         self._digits = np.concatenate([chosen.labels_N for chosen in parts.values()])
         ends = np.cumsum([len(chosen.paths) for chosen in parts.values()])[:-1]
         rows = dict(zip(parts, np.split(np.arange(len(files)), ends), strict=True))
-        self._bad_events = {part: int((~good[of_part]).sum()) for part, of_part in rows.items()}
-        self.visual_rows: dict[Part, Rows] = {part: of_part[good[of_part]] for part, of_part in rows.items()}
+        self._bad_events = {part: _named(faults, of_part) for part, of_part in rows.items()}
+        self.visual_rows: dict[Part, Rows] = {part: _good(faults, of_part) for part, of_part in rows.items()}
 
     def _load_clips(self) -> None:
         params = self._params
         files = spoken_files(params.recordings, params.per_class, params.skip_bad)
-        levels, good = _clip_levels(stamped(files.paths), params.channels, params.range_db, params.skip_bad)
+        levels, faults = _clip_levels(stamped(files.paths), params.channels, params.range_db, params.skip_bad)
         self._levels = Clips(levels, files.labels_N)
         self.spoken = files
         rows = clip_rows(files, params, self._split_seed)
-        self._bad_clips = {part: files.misnamed + int((~good[of_part]).sum()) for part, of_part in rows.items()}
-        self.audio_rows: dict[Part, Rows] = {part: of_part[good[of_part]] for part, of_part in rows.items()}
+        self._bad_clips = {part: _named(faults, of_part) + files.misnamed for part, of_part in rows.items()}
+        self.audio_rows: dict[Part, Rows] = {part: _good(faults, of_part) for part, of_part in rows.items()}
 
     def split(self, part: Part, epoch: int = 0) -> Split:
         """Return one part as pairs; "train" is paired and augmented anew each epoch.
@@ -149,7 +152,8 @@ class NMnistDigits:
             ),
             "audio": self._heard(clip_N, cut_N2),
         }
-        split = Split(inputs, self._digits[visual_N], self._bad_events[part] + self._bad_clips[part] + lonely)
+        bad = self._bad_events[part] + self._bad_clips[part]
+        split = Split(inputs, self._digits[visual_N], len(bad) + lonely, bad)
         noise_seed = derived(self._seed, "train noise", epoch)
         return corrupted(split, params.train_noise_db, noise_seed, EVENTS) if train else split  # type: ignore[arg-type]
 
@@ -199,24 +203,30 @@ def clip_rows(files: SpokenFiles, params: NMnistDigitsData, split_seed: int) -> 
 
 # Several trainings in one process read each file once; a changed file has another stamp.
 @lru_cache(maxsize=2)
-def _event_table(files: tuple[Stamped, ...], skip_bad: bool) -> tuple[EventTable, NDArray[np.bool_]]:
-    found = read_all((path for path, _, _ in files), read_events, skip_bad)
-    good = np.array([events is not None for events in found])
+def _event_table(files: tuple[Stamped, ...], skip_bad: bool) -> tuple[EventTable, tuple[str, ...]]:
+    found, faults = read_all((path for path, _, _ in files), read_events, skip_bad)
     none = np.empty(0, np.int64)
-    return EventTable.of([events or Events(none, none, none, none) for events in found]), good
+    return EventTable.of([events or Events(none, none, none, none) for events in found]), faults
 
 
 @lru_cache(maxsize=2)
 def _clip_levels(
     files: tuple[Stamped, ...], channels: int, range_db: float, skip_bad: bool
-) -> tuple[tuple[NDArray[np.float32], ...], NDArray[np.bool_]]:
+) -> tuple[tuple[NDArray[np.float32], ...], tuple[str, ...]]:
     def heard(path: Path) -> NDArray[np.float32]:
         return cochlea.levels(read_spoken(path), RATE_HZ, channels, range_db)
 
-    found = read_all((path for path, _, _ in files), heard, skip_bad)
-    good = np.array([level_FC is not None for level_FC in found])
+    found, faults = read_all((path for path, _, _ in files), heard, skip_bad)
     silence = np.zeros((2, channels), np.float32)
-    return tuple(silence if level_FC is None else level_FC for level_FC in found), good
+    return tuple(silence if level_FC is None else level_FC for level_FC in found), faults
+
+
+def _good(faults: Sequence[str], rows: Rows) -> Rows:
+    return rows[[not faults[row] for row in rows]]
+
+
+def _named(faults: Sequence[str], rows: Rows) -> tuple[str, ...]:
+    return tuple(faults[row] for row in rows if faults[row])
 
 
 def shapes(params: NMnistDigitsData) -> dict[str, tuple[int, ...]]:
@@ -240,5 +250,7 @@ KIND = DatasetKind(
     classes=CLASSES,
     shapes=shapes,
     open=NMnistDigits,
+    about="N-MNIST with spoken digits (FSDD); reads nmnist/{Train,Test}/<digit>/<id>.bin and "
+    "recordings/<digit>_<speaker>_<take>.wav",
     events=lambda _: EVENTS,
 )

@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from spikeport.errors import ArtefactError
+from spikeport.train.datasets.base import Part, Split
 
 K = TypeVar("K")
 T = TypeVar("T")
 Stamped = tuple[Path, int, int]
+SHOWN = 10
 
 
-def read_all(keys: Iterable[K], read: Callable[[K], T], skip_bad: bool) -> tuple[T | None, ...]:
-    """Return what `read` makes of each file or row, None where that is bad.
+def read_all(keys: Iterable[K], read: Callable[[K], T], skip_bad: bool) -> tuple[tuple[T | None, ...], tuple[str, ...]]:
+    """Return what `read` makes of each file or row, None where that is bad, and what is wrong with it, "" for nothing.
 
     Raises:
-        ArtefactError: some are bad and `skip_bad` is not set: the first, and how many there are.
+        ArtefactError: some are bad and `skip_bad` is not set: the first, and which others there are.
     """
     found: list[T | None] = []
+    faults: list[str] = []
     bad: list[ArtefactError] = []
     for key in keys:
         try:
             found.append(read(key))
+            faults.append("")
         except ArtefactError as error:
             bad.append(error)
             found.append(None)
+            faults.append(fault(error))
     if bad and not skip_bad:
-        first = bad[0]
-        raise ArtefactError(first.subject, f"{first.reason} ({len(bad)} of {len(found)} are bad)", first.fix)
-    return tuple(found)
+        raise of_all(bad, len(found))
+    return tuple(found), tuple(faults)
+
+
+def fault(error: ArtefactError) -> str:
+    """Return which file is bad and why, without what to do about it."""
+    return f"{error.subject}: {error.reason}"
+
+
+def of_all(bad: Sequence[ArtefactError], count: int) -> ArtefactError:
+    """Return the first of the errors, which also says how many of `count` are bad and names the next ones."""
+    first, others = bad[0], [error.subject for error in bad[1:SHOWN]]
+    also = f", also {', '.join(others)}" if others else ""
+    more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+    return ArtefactError(first.subject, f"{first.reason} ({len(bad)} of {count} are bad){also}{more}", first.fix)
+
+
+def skipped_lines(part: Part, split: Split) -> list[str]:
+    """Return what to tell of the samples that a part has left out; nothing where there are none."""
+    if not split.skipped:
+        return []
+    shown = split.bad[:SHOWN]
+    more = split.skipped - len(shown)
+    lines = [f"{part}: {split.skipped} bad sample{'s' * (split.skipped > 1)} skipped, {len(split)} left"]
+    lines += [f"  {text}" for text in shown]
+    return lines + ([f"  and {more} more" if shown else f"  {more} that no file names"] if more else [])
+
+
+def option(parameter: str) -> str:
+    """Return how the command line names a parameter of a dataset that says where files lie."""
+    return f"the parameter {parameter} (train --set data.params.{parameter}=PATH, bench --data-param {parameter}=PATH)"
 
 
 def stamped(paths: Iterable[Path]) -> tuple[Stamped, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from spikeport.errors import ArtefactError
+from spikeport.train.datasets.reading import option
 
 RATE_HZ = 8000
 LEAST_SAMPLES = 240
@@ -26,12 +27,12 @@ _FIX = "Get it again, or skip it with --skip-bad"
 
 @dataclass(frozen=True)
 class SpokenFiles:
-    """Files with their digits and speakers, not read yet; `misnamed` files say neither."""
+    """Files with their digits and speakers, not read yet; `misnamed` ones say neither, and why."""
 
     paths: tuple[Path, ...]
     labels_N: NDArray[np.int64]
     speakers_N: NDArray[np.str_]
-    misnamed: int
+    misnamed: tuple[str, ...]
 
 
 def spoken_files(folder: Path, per_class: int | None = None, skip_bad: bool = False) -> SpokenFiles:
@@ -42,7 +43,7 @@ def spoken_files(folder: Path, per_class: int | None = None, skip_bad: bool = Fa
     Raises:
         ArtefactError: the folder or its recordings are not there, or a name says no digit and `skip_bad` is not set.
     """
-    fix = f"Name the folder of <digit>_<speaker>_<take>.wav with the parameter recordings ({SOURCE})"
+    fix = f"Name the folder of <digit>_<speaker>_<take>.wav with {option('recordings')} ({SOURCE})"
     if not folder.is_dir():
         raise ArtefactError(str(folder), "there is no such folder", fix)
     rows: list[tuple[int, int, str, Path]] = []
@@ -65,7 +66,7 @@ def spoken_files(folder: Path, per_class: int | None = None, skip_bad: bool = Fa
         tuple(row[3] for row in chosen),
         np.array([row[0] for row in chosen], np.int64),
         np.array([row[2] for row in chosen], np.str_),
-        len(misnamed),
+        tuple(f"{path}: {reason}" for path, reason in misnamed),
     )
 
 

@@ -9,11 +9,13 @@ from dataclasses import asdict
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the names of one kind of thing, or what becomes of every layer."""
+    """Print the names of one kind of thing, what each dataset reads, or what becomes of every layer."""
     if args.what == "layers":
         return _layers(args.json)
     if args.what == "zoo":
         return _zoo(args.json)
+    if args.what == "datasets" and not args.json:
+        return _datasets()
     names = sorted(_names(args.what))
     print(json.dumps(names) if args.json else "\n".join(names))
     return 0
@@ -32,6 +34,15 @@ def _layers(as_json: bool) -> int:
         for line in (", ".join(row.nodes), *row.notes):
             if line:
                 print(f"{'':<{width}}    {line}")
+    return 0
+
+
+def _datasets() -> int:
+    from spikeport.train.datasets import DATASETS
+
+    width = max(map(len, DATASETS))
+    for name in DATASETS:
+        print(f"{name:<{width}}  {DATASETS.get(name).about}".rstrip())
     return 0
 
 

@@ -61,6 +61,7 @@ def _train(verbs: Verbs) -> None:
     parser = _verb(verbs, "train", "train a recipe", "spikeport train av-digits --set data.noise.image=0.5")
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a YAML file")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one key of the recipe")
+    _skip_bad(parser)
     parser.add_argument("--from", dest="start_from", metavar="RUN", help="begin with the weights of this run")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/NAME)")
@@ -209,6 +210,7 @@ def _study(verbs: Verbs) -> None:
     parser.add_argument("study", metavar="NAME|FILE.yaml", help="`spikeport list studies` names them")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="its folder; what is there is kept")
     parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override a key of every recipe")
+    _skip_bad(parser)
     parser.add_argument("--seeds", metavar="0,1,2", help="instead of the study's")
     parser.add_argument("--only", metavar="NAME,..", help="these variants only")
     parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="so many processes, of one thread each")
@@ -248,6 +250,12 @@ def _nir_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dt", type=float, metavar="S", help="a bare .nir file's time step in seconds")
     parser.add_argument("--register", action="append", metavar="u:w", help="an edge that carries the step before")
     parser.add_argument("--if-step", choices=("euler", "per-step"), help="how I and IF nodes integrate r I")
+
+
+def _skip_bad(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="skip bad samples and name them: --set data.params.skip_bad=true"
+    )
 
 
 def _weight_bits(parser: argparse.ArgumentParser) -> None:

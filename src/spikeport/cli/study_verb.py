@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from spikeport.cli.overrides import overrides_of, skip_bad_explained
 from spikeport.errors import UsageError
 
 
@@ -14,7 +15,9 @@ def run(args: argparse.Namespace) -> int:
     from spikeport.benchmarks.studies.running import run_study
     from spikeport.benchmarks.studies.table import CURVES, FILE
 
-    study = load_study(args.study, args.set, None if args.seeds is None else _seeds(args.seeds))
+    seeds = None if args.seeds is None else _seeds(args.seeds)
+    with skip_bad_explained(args):
+        study = load_study(args.study, overrides_of(args), seeds)
     only = None if args.only is None else [name.strip() for name in args.only.split(",")]
     outcomes = run_study(study, args.out, _say, only, args.jobs, args.device)
     print((args.out / FILE).read_text(encoding="utf-8"))

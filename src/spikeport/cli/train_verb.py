@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+
+from spikeport.cli.overrides import overrides_of, skip_bad_explained
 
 
 def run(args: argparse.Namespace) -> int:
@@ -13,9 +16,14 @@ def run(args: argparse.Namespace) -> int:
     from spikeport.train.run import train_run
 
     start = [] if args.start_from is None else [f"start_from={json.dumps(args.start_from)}"]
-    recipe = load_recipe(args.recipe, [*args.set, *start])
+    with skip_bad_explained(args):
+        recipe = load_recipe(args.recipe, [*overrides_of(args), *start])
     out = args.out or Path("runs") / recipe.name
-    trained = train_run(recipe, out, args.device, args.resume)
+    trained = train_run(recipe, out, args.device, args.resume, _say)
     print(f"run: {trained.path}")
     print(f"next: spikeport export {trained.path}" if recipe.kind == "snn" else f"next: spikeport bench {trained.path}")
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

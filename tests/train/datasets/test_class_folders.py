@@ -16,7 +16,7 @@ from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.av_folders.media import MediaFolder
 from spikeport.train.datasets.av_folders.urbansound8k import CLASSES
 
-SMALL = {"size": 8, "audio": {"kind": "mel", "n_fft": 256, "mels": 16, "hop": 64}}
+SMALL = {"size": 8, "audio": {"kind": "mel", "rate_hz": 16_000, "n_fft": 256, "mels": 16, "hop": 64}}
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
@@ -170,6 +170,19 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     for name in ("cifar10-av", "urbansound8k-av"):
         with pytest.raises(UsageError, match=r"data\.noise.*" + name):
             opened(name, tmp_path, noise=1.0)
+
+
+def test_a_rate_below_what_the_data_or_the_front_end_have_is_bad(tmp_path: Path) -> None:
+    write_sound(write_urban(tmp_path / "u", 5) / "Dataset_v3_sound" / "siren" / "8-8-0-1.wav", 8, 8000)
+    assert urban(tmp_path / "u").split("test").skipped == 0
+    write_sound(tmp_path / "u" / "Dataset_v3_sound" / "siren" / "8-8-0-1.wav", 8, 4000)
+    with pytest.raises(ArtefactError, match=r"8-8-0-1\.wav: its sample rate is 4000 Hz, and 8000 to 192000 Hz"):
+        urban(tmp_path / "u").split("test")
+    names = [[f"x{i:02d}" for i in range(10)]] * 10
+    write_pairs(tmp_path / "c" / "vision", tmp_path / "c" / "audio", CIFAR, names)
+    front = {"kind": "mel", "n_fft": 256, "mels": 16, "rate_hz": 22_050}
+    with pytest.raises(ArtefactError, match=r"16000 Hz, and 22050 .* hears up to 11025 Hz.*lower data\.params\.audio"):
+        opened("cifar10-av", tmp_path / "c", audio=front).split("test")
 
 
 def test_cifar10_av_pairs_by_name_and_splits_70_30(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spikeport.errors import ArtefactError, UsageError
-from spikeport.train.datasets.av_folders.clips import read_sound
+from spikeport.train.datasets.av_folders.clips import Rates, read_sound
 from spikeport.train.datasets.av_folders.pictures import (
     IMAGENET_MEAN_C,
     IMAGENET_STD_C,
@@ -123,6 +123,17 @@ def test_a_bad_sound_is_named(tmp_path: Path, name: str, reason: str) -> None:
     path = bad_sounds(tmp_path)[name]
     with pytest.raises(ArtefactError, match=f"{path}.*{reason}.*--skip-bad"):
         read_sound(path, 16_000)
+
+
+def test_a_rate_that_is_not_expected_is_refused_and_not_resampled(tmp_path: Path) -> None:
+    only, least = Rates(16_000, 16_000, "all have it", "Get it"), Rates(16_000, 48_000, "some have it", "Get it")
+    for rate_hz, rates in ((8000, only), (22_050, only), (1000, least), (96_000, least)):
+        path = write_sound(tmp_path / "a.wav", 0, rate_hz)
+        said = f"{rates.least_hz} Hz" if rates is only else "16000 to 48000 Hz"
+        with pytest.raises(ArtefactError, match=rf"a\.wav: its sample rate is {rate_hz} Hz, and {said} are.*Get it"):
+            read_sound(path, 16_000, rates)
+    assert len(read_sound(write_sound(tmp_path / "a.wav", 0, 16_000), 16_000, only)) == 1600
+    assert len(read_sound(write_sound(tmp_path / "a.wav", 0, 48_000), 16_000, least)) == 1600
 
 
 def test_a_length_left_open_is_no_cut(tmp_path: Path) -> None:

@@ -186,6 +186,38 @@ def test_a_bad_clip_is_named_or_skipped(tmp_path: Path, how: str) -> None:
     assert np.bincount(left.labels).tolist() == [2, 2, 1, 2, 2, 2]
 
 
+@pytest.mark.parametrize("rate_hz", [1000, 8000, 22_050])
+def test_a_rate_that_is_not_crema_ds_is_bad_unless_all_clips_have_it(tmp_path: Path, rate_hz: int) -> None:
+    write_layout(tmp_path, range(1001, 1005), 2)
+    sounds = sorted((tmp_path / "test").rglob("*.wav"))
+    for sound in sounds[:2]:
+        write_sound(sound, 0, rate_hz)
+    reason = rf"sample rate is {rate_hz} Hz, and 16000 Hz are expected.*2 of 12 are bad\), also .*\.wav\. .*clip_hz"
+    with pytest.raises(ArtefactError, match=reason):
+        opened(tmp_path).split("test")
+    left = opened(tmp_path, skip_bad=True).split("test")
+    assert (len(left), left.skipped) == (10, 2)
+    assert {text.partition(": ")[0] for text in left.bad} == {str(path) for path in sounds[:2]}
+    if rate_hz >= 4000:
+        assert opened(tmp_path, skip_bad=True, clip_hz=rate_hz).split("test").skipped == 10
+
+
+def test_all_bad_clips_of_a_part_are_counted_and_the_first_named(tmp_path: Path) -> None:
+    write_layout(tmp_path, range(1001, 1005), 2)
+    for sound in (tmp_path / "test").rglob("*.wav"):
+        soundfile.write(sound, np.zeros(1000), 16_000)
+    with pytest.raises(ArtefactError, match=r"silent.*\(12 of 12 are bad\), also (\S+\.wav,? ){9}and 2 more\."):
+        opened(tmp_path).split("test")
+
+
+def test_a_distributed_clip_of_another_rate_is_not_prepared(tmp_path: Path) -> None:
+    source = write_distributed(tmp_path / "in")
+    write_sound(source / "AudioWAV" / "1001_DFA_SAD_XX.wav", 0, 8000)
+    with pytest.raises(ArtefactError, match=r"1001_DFA_SAD_XX\.wav: its sample rate is 8000 Hz.*16000"):
+        prepare(source, tmp_path / "out", decode=decode)
+    assert prepare(source, tmp_path / "out", skip_bad=True, decode=decode)["skipped"] == 1
+
+
 def test_a_clip_on_both_sides_is_refused(tmp_path: Path) -> None:
     write_layout(tmp_path, range(1001, 1005), 2)
     write_sound(tmp_path / "train" / "audio" / "ANG" / "1001_DFA_ANG_XX.wav", 0)

@@ -12,12 +12,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from spikeport.errors import ArtefactError
+from spikeport.train.datasets.av_folders.clips import Rates
 from spikeport.train.datasets.av_folders.dividing import carved, first_share
 from spikeport.train.datasets.av_folders.media import Count, MediaFolder, MediaParams, Seeds, refuse_noise, shapes
 from spikeport.train.datasets.av_folders.pictures import SUFFIXES
 from spikeport.train.datasets.av_folders.samples import SOUNDS, files_by_clip, labels_of, listed
 from spikeport.train.datasets.av_folders.spectra import FrontEnd, Mel
-from spikeport.train.datasets.base import DatasetKind
+from spikeport.train.datasets.base import DatasetKind, Part
+from spikeport.train.datasets.reading import option
+from spikeport.train.datasets.splitting import Rows
 from spikeport.train.seeds import rng
 
 CLASSES = 10
@@ -40,7 +43,7 @@ def opened(params: Cifar10AvData, noise: Mapping[str, float], split_seed: int, s
         UsageError: the parameters do not go together.
     """
     refuse_noise("cifar10-av", noise)
-    fix = f"Name the folder that holds vision and audio with the parameter folder ({SOURCE})"
+    fix = f"Name the folder that holds vision and audio with {option('folder')} ({SOURCE})"
     pictures = files_by_clip(params.folder / "vision", SUFFIXES, fix)
     sounds = files_by_clip(params.folder / "audio", SOUNDS, fix)
     classes = sorted({folder for folder, _ in pictures})
@@ -51,9 +54,15 @@ def opened(params: Cifar10AvData, noise: Mapping[str, float], split_seed: int, s
     labels_N = labels_of(samples)
     rest, test = first_share(np.arange(len(samples)), labels_N, TRAIN_SHARE)
     train, val = carved(rest, labels_N, params.val_share, rng(split_seed, "split", "cifar10-av"))
-    return MediaFolder(
-        params, samples, {"train": train, "val": val, "test": test}, Seeds(split_seed, seed), stills=True
-    )
+    rows: dict[Part, Rows] = {"train": train, "val": val, "test": test}
+    return MediaFolder(params, samples, rows, Seeds(split_seed, seed), stills=True, rates=_rates(params))
+
+
+def _rates(params: Cifar10AvData) -> Rates:
+    """Return the rates that fill the front end's frequencies: which the clips have is not published."""
+    least_hz = params.audio.rate_hz
+    why = f"the front end hears up to {least_hz / 2:g} Hz, half of its own rate"
+    return Rates(least_hz, 192_000, why, "Get it again, lower data.params.audio.rate_hz, or skip it with --skip-bad")
 
 
 KIND = DatasetKind(
@@ -63,4 +72,5 @@ KIND = DatasetKind(
     classes=CLASSES,
     shapes=shapes,
     open=opened,
+    about="CIFAR-10's classes in pictures and sounds; reads folder/{vision,audio}/<class>/<name>.{jpg,wav}",
 )

@@ -5,6 +5,7 @@ Shape suffixes: S samples of sound, L loudspeaker channels.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
 
@@ -17,24 +18,42 @@ from spikeport.errors import ArtefactError
 
 # -80 dB of full scale: below it, a 16-bit file holds its last bits only.
 SILENT_PEAK = 1e-4
-RATES_HZ = range(1000, 400_000)
 _FIX = "Get it again, or skip it with --skip-bad"
 
 
-def read_sound(path: Path, rate_hz: int) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class Rates:
+    """The sample rates that a file may have, why, and what to do about another."""
+
+    least_hz: int
+    most_hz: int
+    why: str
+    fix: str = _FIX
+
+    def check(self, path: Path, own_hz: int) -> None:
+        """Raise an ArtefactError where the file's rate is another: resampling would hide what it lacks."""
+        if not self.least_hz <= own_hz <= self.most_hz:
+            span = f"{self.least_hz} Hz" if self.least_hz == self.most_hz else f"{self.least_hz} to {self.most_hz} Hz"
+            reason = f"its sample rate is {own_hz} Hz, and {span} are expected: {self.why}"
+            raise ArtefactError(str(path), reason, self.fix)
+
+
+ANY_RATE = Rates(1000, 400_000, "it is no rate of sound")
+
+
+def read_sound(path: Path, rate_hz: int, rates: Rates = ANY_RATE) -> NDArray[np.float32]:
     """Return sound_S, the mean of the file's channels at `rate_hz`, cut to -1..1.
 
     A file of another rate is resampled (polyphase, `scipy.signal.resample_poly`).
 
     Raises:
-        ArtefactError: it is missing, unreadable, empty, silent, not finite, or its rate is no rate of sound.
+        ArtefactError: it is missing, unreadable, empty, silent, not finite, or its rate is none of `rates`.
     """
     try:
         sound_SL, own_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError, RuntimeError, TypeError) as error:
         raise ArtefactError(str(path), f"it cannot be read as sound ({error})", _FIX) from None
-    if own_hz not in RATES_HZ:
-        raise ArtefactError(str(path), f"its sample rate is {own_hz} Hz, which is no rate of sound", _FIX)
+    rates.check(path, own_hz)
     if not len(sound_SL):
         raise ArtefactError(str(path), "it holds no sample", _FIX)
     if not np.isfinite(sound_SL).all():

@@ -20,16 +20,20 @@ import numpy as np
 from pydantic import Field
 
 from spikeport.errors import ArtefactError
+from spikeport.train.datasets.av_folders.clips import Rates
 from spikeport.train.datasets.av_folders.dividing import carved, carved_groups
 from spikeport.train.datasets.av_folders.media import MediaFolder, MediaParams, Seeds, refuse_noise, shapes
 from spikeport.train.datasets.av_folders.pictures import SUFFIXES
 from spikeport.train.datasets.av_folders.samples import SOUNDS, Sample, files_by_clip, labels_of, listed
+from spikeport.train.datasets.av_folders.spectra import RateHz
 from spikeport.train.datasets.base import DatasetKind, Part
+from spikeport.train.datasets.reading import option
 from spikeport.train.datasets.splitting import Rows
 from spikeport.train.seeds import rng
 
 EMOTIONS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
 TEST_ACTORS = 0.2
+RATE_HZ = 16_000
 SOURCE = "https://github.com/CheyneyComputerScience/CREMA-D, Open Database License"
 NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{1,2})")
 _FOLDERS = ("train", "test")
@@ -44,10 +48,12 @@ class CremaDData(MediaParams):
             `speakers` draws a fifth of the actors for test, and `val_share` of the others for validation.
         test_list: with `official`, a CSV file whose first column names the test clips, wherever they lie; all others
             train. A first line that names no clip is its heading.
+        clip_hz: the sample rate of all sounds, CREMA-D's own unless told; a clip of another is bad.
     """
 
     split: Literal["official", "speakers"] = "official"
     test_list: Path | None = None
+    clip_hz: RateHz = RATE_HZ
     val_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
 
 
@@ -67,14 +73,16 @@ def opened(params: CremaDData, noise: Mapping[str, float], split_seed: int, seed
         rows = _by_speakers(samples, params, split_seed)
     else:
         rows = _official(samples, [part == "test" for _, part in places.values()], params, split_seed)
-    return MediaFolder(params, samples, rows, Seeds(split_seed, seed), stills=False)
+    fix = "Get it again, say the rate of all clips with the parameter clip_hz, or skip it with --skip-bad"
+    rates = Rates(params.clip_hz, params.clip_hz, "it is the rate of all clips", fix)
+    return MediaFolder(params, samples, rows, Seeds(split_seed, seed), stills=False, rates=rates)
 
 
 def _clips(params: CremaDData) -> Places:
     """Return all clips by name, with the folder, train or test, in which each lies."""
     root = params.folder
     fix = (
-        f"Name the folder that holds train and test with the parameter folder ({SOURCE}); "
+        f"Name the folder that holds train and test with {option('folder')} ({SOURCE}); "
         "where there is no test, give test_list, or split=speakers"
     )
     if not root.is_dir():
@@ -158,4 +166,6 @@ KIND = DatasetKind(
     classes=len(EMOTIONS),
     shapes=shapes,
     open=opened,
+    about="faces and voices of actors, six emotions; reads "
+    "folder/{train,test}/{visual,audio}/<emotion>/<clip>.{jpg,wav}",
 )

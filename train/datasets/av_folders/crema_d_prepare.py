@@ -19,8 +19,8 @@ from PIL import Image
 
 from spikeport.errors import ArtefactError, SpikeportError, UsageError
 from spikeport.files import new_folder
-from spikeport.train.datasets.av_folders.clips import read_sound
-from spikeport.train.datasets.av_folders.crema_d import EMOTIONS, NAME, SOURCE, listed_names
+from spikeport.train.datasets.av_folders.clips import Rates, read_sound
+from spikeport.train.datasets.av_folders.crema_d import EMOTIONS, NAME, RATE_HZ, SOURCE, listed_names
 from spikeport.train.datasets.av_folders.video import decoded_frames
 from spikeport.train.seeds import rng
 
@@ -85,7 +85,7 @@ def _one(
     if video is None or sound is None:
         lacking = "video" if video is None else "sound"
         raise ArtefactError(str(video or sound or name), f"it has no partner: there is no {lacking} of its name", _FIX)
-    read_sound(sound, 16_000)
+    read_sound(sound, RATE_HZ, Rates(RATE_HZ, RATE_HZ, "it is that of AudioWAV as distributed"))
     decoded = decode(video)
     if len(decoded) < frames:
         raise ArtefactError(str(video), f"it has {len(decoded)} frames, and {frames} are wanted", _FIX)

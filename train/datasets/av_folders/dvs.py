@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import ArtefactError
 from spikeport.train.datasets.nmnist import Events, Recordings
+from spikeport.train.datasets.reading import option
 
 CLASSES = 10
 DVS128_PIXELS = 128
@@ -31,7 +32,7 @@ def recordings(folder: Path, scale: int) -> Recordings:
     Raises:
         ArtefactError: the folder, or a digit's recordings, are not there.
     """
-    fix = f"Name the folder that holds MNIST-DVS, grabbed_data0 to 9 or 0 to 9, with the parameter visual ({SOURCE})"
+    fix = f"Name the folder that holds MNIST-DVS, grabbed_data0 to 9 or 0 to 9, with {option('visual')} ({SOURCE})"
     if not folder.is_dir():
         raise ArtefactError(str(folder), "there is no such folder", fix)
     paths: list[Path] = []

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from spikeport.errors import ArtefactError, UsageError
-from spikeport.train.datasets.av_folders.clips import read_sound
+from spikeport.train.datasets.av_folders.clips import Rates, read_sound
 from spikeport.train.datasets.av_folders.dividing import limited
 from spikeport.train.datasets.av_folders.pictures import centre_crop, random_crop, read_frames
 from spikeport.train.datasets.av_folders.samples import Sample, labels_of, refuse_faults
 from spikeport.train.datasets.av_folders.spectra import FrontEnd, Stft, check, spectrogram, windowed_spectrograms
 from spikeport.train.datasets.base import DataParams, Part, Split
+from spikeport.train.datasets.reading import fault, of_all
 from spikeport.train.datasets.splitting import Rows
 from spikeport.train.seeds import rng
 
@@ -74,15 +75,21 @@ class MediaFolder:
     """
 
     def __init__(
-        self, params: MediaParams, samples: Sequence[Sample], rows: Mapping[Part, Rows], seeds: Seeds, stills: bool
+        self,
+        params: MediaParams,
+        samples: Sequence[Sample],
+        rows: Mapping[Part, Rows],
+        seeds: Seeds,
+        stills: bool,
+        rates: Rates,
     ) -> None:
-        """Take the listed `samples`, the rows of each part, and whether a clip has one picture by its layout."""
+        """Take the listed `samples`, the rows of each part, whether a clip has one picture by its layout, its rates."""
         if params.resize is not None and params.resize < params.size:
             raise UsageError(f"resize={params.resize}", f"it is smaller than size={params.size}", "Raise it")
         check(params.audio)
         if not params.skip_bad:
             refuse_faults(samples)
-        self._params, self._seeds, self._stills = params, seeds, stills
+        self._params, self._seeds, self._stills, self._rates = params, seeds, stills, rates
         self._spectrograms: dict[Path, Picture] = {}
         labels_N = labels_of(samples)
         self.parts: dict[Part, tuple[Sample, ...]] = {}
@@ -101,27 +108,29 @@ class MediaFolder:
         check_size(len(samples), shapes(self._params))
         inputs = {name: np.empty((len(samples), *shape), np.float32) for name, shape in shapes(self._params).items()}
         labels: list[int] = []
+        bad: list[ArtefactError] = []
         for sample in samples:
             try:
                 sound, visual = self._sound(sample), self._visual(sample, part == "train", epoch)
-            except ArtefactError:
-                if not self._params.skip_bad:
-                    raise
+            except ArtefactError as error:
+                bad.append(error)
                 continue
             inputs["audio"][len(labels)], inputs["visual"][len(labels)] = sound, visual
             labels.append(sample.label)
+        if bad and not self._params.skip_bad:
+            raise of_all(bad, len(samples))
         if not labels:
             reason = f"none of the {len(samples)} clips of part '{part}' is left"
             raise ArtefactError(str(self._params.folder), reason, "Repair the files, or take more of each class")
         kept = {name: x[: len(labels)] for name, x in inputs.items()}
-        return Split(kept, np.array(labels, np.int64), len(samples) - len(labels))
+        return Split(kept, np.array(labels, np.int64), len(bad), tuple(map(fault, bad)))
 
     def _sound(self, sample: Sample) -> Picture:
         if sample.fault:
             raise ArtefactError(sample.where, sample.fault, FIX)
         (path,) = sample.sounds
         if path not in self._spectrograms:
-            self._spectrograms[path] = _spectrogram(path, self._params)
+            self._spectrograms[path] = _spectrogram(path, self._params, self._rates)
         return self._spectrograms[path]
 
     def _visual(self, sample: Sample, train: bool, epoch: int) -> Picture:
@@ -153,8 +162,8 @@ def chosen(sample: Sample, frames: int | None, stills: bool) -> tuple[Path, ...]
     return tuple(pictures[row] for row in np.linspace(0, len(pictures) - 1, frames).round().astype(int))
 
 
-def _spectrogram(path: Path, params: MediaParams) -> Picture:
-    sound_S = read_sound(path, params.audio.rate_hz)
+def _spectrogram(path: Path, params: MediaParams, rates: Rates) -> Picture:
+    sound_S = read_sound(path, params.audio.rate_hz, rates)
     if params.frames is None:
         return spectrogram(sound_S, params.audio, params.size)
     if len(sound_S) < params.frames:

@@ -25,6 +25,7 @@ from spikeport.train.datasets.av_folders.media import check_size
 from spikeport.train.datasets.av_folders.spectra import resized
 from spikeport.train.datasets.base import DataParams, DatasetKind, Part, Split
 from spikeport.train.datasets.pairing import paired
+from spikeport.train.datasets.reading import read_all
 from spikeport.train.datasets.splitting import Rows
 from spikeport.train.seeds import rng
 
@@ -127,7 +128,7 @@ class MnistDvsNtidigits:
         check_size(len(self.visual_rows[part]), shapes(self._params))
         train = part == "train"
         draw = rng(self._split_seed, "pairs", *(("train", self._seed, epoch) if train else (part,)))
-        videos, clips = self._good_videos(part), self._good_clips(part)
+        (videos, bad_videos), (clips, bad_clips) = self._good_videos(part), self._good_clips(part)
         spoken = self.spoken[_side(part)]
         labels_N, spoken_N = self._videos.labels_N[videos], spoken.labels_N[clips]
         lonely = self._lonely(part, labels_N, spoken_N)
@@ -138,11 +139,14 @@ class MnistDvsNtidigits:
             visual = moved(visual, draw)
         if self._params.layout == "paper":
             visual, audio = (visual - np.float32(PAPER_MEAN)) / np.float32(PAPER_STD), squares(audio)
-        bad = len(self.visual_rows[part]) - len(videos) + len(self.audio_rows[part]) - len(clips)
-        return Split({"visual": visual, "audio": audio}, labels_N[video_N], bad + lonely + len(spoken.misnamed))
+        misnamed = tuple(
+            f"{self._params.audio}: {_side(part)} utterance '{name}': no digit" for name in spoken.misnamed
+        )
+        bad = bad_videos + bad_clips + misnamed
+        return Split({"visual": visual, "audio": audio}, labels_N[video_N], len(bad) + lonely, bad)
 
-    def _good_videos(self, part: Part) -> Rows:
-        """Read the recordings of a part that were not read before; return the rows of those that can be used."""
+    def _good_videos(self, part: Part) -> tuple[Rows, tuple[str, ...]]:
+        """Read what was not read before; return the rows that can be used, and what is wrong with the others."""
 
         def read(row: int) -> Frames:
             events = dvs.read_events(self._videos.paths[row], self._params.pixels)
@@ -150,7 +154,7 @@ class MnistDvsNtidigits:
 
         return _read_rows(self.visual_rows[part], self._seen, lambda row: row, read, self._params.skip_bad)
 
-    def _good_clips(self, part: Part) -> Rows:
+    def _good_clips(self, part: Part) -> tuple[Rows, tuple[str, ...]]:
         side = _side(part)
         with ntidigits.open_file(self._params.audio) as file:
 
@@ -178,19 +182,17 @@ def _side(part: Part) -> ntidigits.Side:
 
 def _read_rows(
     rows: Rows, kept: dict[Key, Frames], key: Callable[[int], Key], read: Callable[[int], Frames], skip_bad: bool
-) -> Rows:
-    """Read into `kept` what is not there yet; return the rows that could be read."""
-    good = []
-    for row in map(int, rows):
-        try:
-            if key(row) not in kept:
-                kept[key(row)] = read(row)
-        except ArtefactError:
-            if not skip_bad:
-                raise
-            continue
-        good.append(row)
-    return np.array(good, np.int64)
+) -> tuple[Rows, tuple[str, ...]]:
+    """Read into `kept` what is not there yet; return the rows that could be read, and the faults of the others."""
+
+    def once(row: int) -> Frames:
+        if key(row) not in kept:
+            kept[key(row)] = read(row)
+        return kept[key(row)]
+
+    _, faults = read_all(map(int, rows), once, skip_bad)
+    good = np.array([not text for text in faults], bool)
+    return rows[good], tuple(text for text in faults if text)
 
 
 def pictured(counts_TPHW: Frames, params: MnistDvsNtidigitsData) -> Frames:
@@ -246,6 +248,9 @@ KIND = DatasetKind(
     classes=dvs.CLASSES,
     shapes=shapes,
     open=MnistDvsNtidigits,
+    about="event-camera digits with a silicon cochlea's spoken digits; reads "
+    "visual/grabbed_data<digit>/scale<n>/*.aedat "
+    "or visual/<digit>/*.{aedat,npy}, and the file audio, n-tidigits.hdf5",
     # The paper's pictures are resized and normalised: they hold no counts any more.
     events=lambda params: frozenset({"visual", "audio"} if params.layout == "channels" else ()),
 )

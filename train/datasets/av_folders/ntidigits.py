@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import ArtefactError
+from spikeport.train.datasets.reading import option
 
 CHANNELS = 64
 SOURCE = "https://docs.google.com/document/d/1Uxe7GsKKXcy6SlDUX4hoJVAC0-UkH-8kr5UXp0Ndi1M, CC BY-SA 4.0"
@@ -42,7 +43,7 @@ def open_file(path: Path) -> h5py.File:
     Raises:
         ArtefactError: it is missing, or no such file.
     """
-    fix = f"Name n-tidigits.hdf5 with the parameter audio ({SOURCE})"
+    fix = f"Name n-tidigits.hdf5 with {option('audio')} ({SOURCE})"
     if not path.is_file():
         raise ArtefactError(str(path), "there is no such file", fix)
     try:

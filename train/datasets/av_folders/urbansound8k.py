@@ -19,11 +19,13 @@ import numpy as np
 from pydantic import Field
 
 from spikeport.errors import ArtefactError
+from spikeport.train.datasets.av_folders.clips import Rates
 from spikeport.train.datasets.av_folders.dividing import carved_groups, first_share
 from spikeport.train.datasets.av_folders.media import MediaFolder, MediaParams, Seeds, refuse_noise, shapes
 from spikeport.train.datasets.av_folders.pictures import SUFFIXES
 from spikeport.train.datasets.av_folders.samples import SOUNDS, Sample, files_by_clip, labels_of, listed
 from spikeport.train.datasets.base import DatasetKind, Part
+from spikeport.train.datasets.reading import option
 from spikeport.train.datasets.splitting import Rows
 from spikeport.train.seeds import rng
 
@@ -40,6 +42,8 @@ CLASSES = (
     "street_music",
 )
 TRAIN_SHARE = 0.7
+# The clips kept the rates at which they were uploaded.
+RATES = Rates(8000, 192_000, "UrbanSound8K's clips have such")
 FOLDS = 10
 SOURCE = (
     "https://www.kaggle.com/datasets/lingyueguo/urbansound8k-av; "
@@ -74,7 +78,7 @@ def opened(params: UrbanSound8KData, noise: Mapping[str, float], split_seed: int
         UsageError: the parameters do not go together.
     """
     refuse_noise("urbansound8k-av", noise)
-    fix = f"Name the folder that holds Dataset_v3_vision and Dataset_v3_sound with the parameter folder ({SOURCE})"
+    fix = f"Name the folder that holds Dataset_v3_vision and Dataset_v3_sound with {option('folder')} ({SOURCE})"
     pictures = files_by_clip(params.folder / "Dataset_v3_vision", SUFFIXES, fix)
     sounds = files_by_clip(params.folder / "Dataset_v3_sound", SOUNDS, fix)
     samples = [named(sample) for sample in listed(pictures, sounds, CLASSES)]
@@ -83,7 +87,7 @@ def opened(params: UrbanSound8KData, noise: Mapping[str, float], split_seed: int
         rows = _by_folds(folds, params.fold)
     else:
         rows = _published(samples, params, split_seed)
-    return MediaFolder(params, samples, rows, Seeds(split_seed, seed), stills=True)
+    return MediaFolder(params, samples, rows, Seeds(split_seed, seed), stills=True, rates=RATES)
 
 
 def named(sample: Sample) -> Sample:
@@ -170,4 +174,6 @@ KIND = DatasetKind(
     classes=len(CLASSES),
     shapes=shapes,
     open=opened,
+    about="city sounds with pictures, ten classes; reads folder/Dataset_v3_vision/<class>/<id>.jpg and "
+    "folder/Dataset_v3_sound/<class>/<id>.wav",
 )

@@ -1,0 +1,34 @@
+"""What is told of samples that were left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spikeport.errors import ArtefactError
+from spikeport.train.datasets.base import Split
+from spikeport.train.datasets.reading import read_all, skipped_lines
+
+
+def left(skipped: int, bad: tuple[str, ...]) -> Split:
+    return Split({}, np.zeros(5, np.int64), skipped, bad)
+
+
+def test_the_first_ten_are_named_and_the_others_counted() -> None:
+    assert skipped_lines("val", left(0, ())) == []
+    assert skipped_lines("val", left(1, ("a: bad",))) == ["val: 1 bad sample skipped, 5 left", "  a: bad"]
+    names = tuple(f"f{n}: bad" for n in range(12))
+    lines = skipped_lines("train", left(13, names))
+    assert lines[0] == "train: 13 bad samples skipped, 5 left"
+    assert lines[1:] == [*(f"  {name}" for name in names[:10]), "  and 3 more"]
+
+
+def test_reading_all_names_what_is_bad_and_why() -> None:
+    def read(n: int) -> int:
+        if n % 2:
+            raise ArtefactError(f"file {n}", "odd", "Drop it")
+        return n
+
+    assert read_all(range(4), read, True) == ((0, None, 2, None), ("", "file 1: odd", "", "file 3: odd"))
+    with pytest.raises(ArtefactError, match=r"file 1: odd \(2 of 4 are bad\), also file 3\. Drop it"):
+        read_all(range(4), read, False)
