@@ -279,3 +279,49 @@ def test_a_complex_input_is_refused_whenever_it_comes() -> None:
         model(torch.ones(1, 1, 4))
         with pytest.raises(UnfaithfulError, match="complex"):
             model(torch.ones(1, 1, 4, dtype=torch.complex64))
+
+
+def test_a_backward_pass_is_listed_and_not_counted() -> None:
+    model = Handwritten(4).eval()
+    with SpikeCounter(model) as counter:
+        counter.start(8)
+        model(torch.ones(8, 4))
+        model.mem.sum().backward()
+        counts = counter.counts()
+    assert counts.not_counted["backward"] == "the backward pass, which is none of inference"
+    assert {name: layer.dense for name, layer in counts.layers.items()} == {"w": 8 * 16}
+
+
+def test_weights_that_change_under_their_map_are_refused() -> None:
+    for kept in (False, True):
+        model = nn.Linear(4, 3, bias=False).eval()
+        with torch.no_grad(), SpikeCounter(model, nonzero_weights_only=kept) as counter:
+            counter.start(1)
+            model(torch.ones(1, 4))
+            model.weight.zero_()
+            if not kept:
+                counter.start(1)
+                continue
+            with pytest.raises(UnfaithfulError, match=r"layer 'Linear'.*weights changed"):
+                counter.start(1)
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+def test_sparse_inputs_are_refused(layout: torch.layout) -> None:
+    model = nn.Linear(4, 3, bias=False).eval()
+    with torch.no_grad(), SpikeCounter(model) as counter:
+        counter.start(2)
+        with pytest.raises(UnfaithfulError, match="dense tensors"):
+            model(torch.eye(4)[:2].to_sparse(layout=layout))
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_a_layer_without_weights_yet_is_refused_and_one_without_inputs_counts_nothing() -> None:
+    with pytest.raises(UnfaithfulError, match="no weights yet"):
+        SpikeCounter(nn.LazyLinear(3).eval())
+    model = nn.Linear(0, 3).eval()
+    with torch.no_grad(), SpikeCounter(model) as counter:
+        counter.start(2)
+        model(torch.ones(2, 0))
+    assert counter.counts().synops_ac == 0

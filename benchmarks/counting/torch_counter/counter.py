@@ -22,9 +22,9 @@ class SpikeCounter:
 
     Operations between calls of its modules count too, but for a closed model, a Sequential of nothing but known
     modules: what its caller does around it is left alone, and `not_counted` says so if parts are called by
-    themselves. The model's results are not changed. CUDA is counted on the device and read once; PyTorch's fused
-    transformer layers are taken apart while counting. Refused: training mode (dropout changes the counts), scripted,
-    compiled and data-parallel models (their inside cannot be seen).
+    themselves. Work in other threads is not seen. The model's results are not changed. CUDA is counted on the device
+    and read once; PyTorch's fused transformer layers are taken apart while counting. Refused: training mode (dropout
+    changes the counts), scripted, compiled and data-parallel models (their inside cannot be seen).
 
     Args:
         model: in evaluation mode.
@@ -98,6 +98,8 @@ def _refuse(model: nn.Module) -> None:
     """Refuse models whose inside cannot be seen, or whose counts would be another network's."""
     for path, module in model.named_modules():
         name = f"module '{path or type(module).__name__}'"
+        if any(isinstance(p, nn.UninitializedParameter) for p in module.parameters(recurse=False)):
+            raise UnfaithfulError(name, "it has no weights yet", "Run the model once, then count it")
         if module.training:
             raise UnfaithfulError(name, "in training mode dropout changes the counts", "Call eval()")
         if isinstance(module, torch.jit.ScriptModule):

@@ -37,6 +37,9 @@ KEEPS_BINARY = frozenset({
 """Operations whose results hold nothing but elements of their tensors."""
 
 
+_NO_BACKWARD = -1
+
+
 class Functional(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts into `ledger`; `where` names the module that is running."""
 
@@ -54,6 +57,9 @@ class Functional(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run `func` and count it."""
         kwargs = kwargs or {}
+        if torch._C._current_graph_task_id() != _NO_BACKWARD:
+            self.ledger.leave_out("backward", "the backward pass, which is none of inference")
+            return func(*args, **kwargs)
         op = _OPERATIONS.get(id(func)) or _operation(func)
         if op.composite:
             with self:

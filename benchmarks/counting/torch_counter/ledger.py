@@ -77,10 +77,12 @@ class Ledger:
         self.weighted: dict[_Key, Tally] = {}
         self.products: dict[str, ProductTally] = {}
         self.not_counted: dict[str, str] = {}
+        self._mapped: list[tuple[str, Tensor, int]] = []
         self.batch = 0
 
     def start(self, samples: int) -> None:
         """Begin a batch."""
+        self._check_weights()
         self.batch = samples
         for tally in self.weighted.values():
             tally.start(samples)
@@ -97,6 +99,9 @@ class Ledger:
             fan: makes the fan-out map of that shape.
             weights: its weights.
         """
+        if z.layout is not torch.strided:
+            reason = f"its input is a {z.layout} tensor, whose elements lie elsewhere"
+            raise UnfaithfulError(f"layer '{name}'", reason, "Count networks on dense tensors")
         tally = self.weighted.get((name, shape, z.device))
         if tally is None:
             tally = self._open((name, shape, z.device), fan, weights)
@@ -106,9 +111,18 @@ class Ledger:
     def _open(self, key: _Key, fan: Callable[[], Tensor], weights: tuple[Tensor, ...]) -> Tally:
         sizes = (sum(w.numel() for w in weights), sum(map(_zeros, weights)))
         tally = Tally(key[0], key[1], fan, sizes, key[2], self.options.by_step, self.options.by_sample)
+        if self.options.nonzero_weights_only:
+            self._mapped += [(key[0], w, w._version) for w in weights if not w.is_inference()]
         # A layer that first runs now has done nothing for the batches before.
         tally.start(self.batch)
         return self.weighted.setdefault(key, tally)
+
+    def _check_weights(self) -> None:
+        """Refuse weights that changed since their zeros were mapped."""
+        for name, weight, version in self._mapped:
+            if weight._version != version:
+                reason = "its weights changed since it was first counted, and which are 0 with them"
+                raise UnfaithfulError(f"layer '{name}'", reason, "Count it by another SpikeCounter")
 
     def product(self, name: str, device: torch.device) -> ProductTally:
         """Return the tally of the products of two activations at `name`."""

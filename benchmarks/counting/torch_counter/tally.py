@@ -92,7 +92,8 @@ class Tally:
         by_sample: bool,
     ) -> None:
         self.name = name
-        self.width = prod(shape)
+        # A layer without inputs has no rows either, and nothing to count.
+        self.width = max(prod(shape), 1)
         self.fan_N = fan().reshape(-1)
         self.weights, self.zero_weights = weights
         self.rows = 0
