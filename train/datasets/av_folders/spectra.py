@@ -96,11 +96,11 @@ def stft_magnitude(sound_S: NDArray[np.float32], n_fft: int, hop: int) -> NDArra
 
     There are 1 + S // hop frames, the first centred on the first sample.
     """
-    # Zeros on both sides, and enough of them for one frame.
-    padded_S = np.pad(sound_S, (n_fft // 2, n_fft - n_fft // 2))
-    frames_FS = np.lib.stride_tricks.sliding_window_view(padded_S, n_fft)[::hop]
-    hann_S = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
-    return np.abs(np.fft.rfft(frames_FS * hann_S)).T.astype(np.float32)
+    sound = torch.from_numpy(np.ascontiguousarray(sound_S, np.float32))
+    window = torch.hann_window(n_fft)
+    spectrum = torch.stft(sound, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True)
+    magnitude_KF: NDArray[np.float32] = spectrum.abs().numpy()
+    return magnitude_KF
 
 
 def resized(picture_CHW: NDArray[np.float32], size: int) -> NDArray[np.float32]:
