@@ -5,11 +5,12 @@ Shape suffixes: N elements of one row; 2 of magnitude 1, and graded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numba
 from numba import types
+
+from spikeport.deploy.loihi.compiled import callback, inlined
 
 # Its stubs know less than it has.
 _numba: Any = numba
@@ -17,19 +18,7 @@ _types: Any = types
 _FLOATS, _WHOLE = _types.CPointer(types.float32), types.int64
 
 
-def _kept(signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile, and keep the result on disk where there is a place for it: a container may have none."""
-
-    def compile_(function: Callable[..., Any]) -> Any:
-        try:
-            return _numba.cfunc(signature, cache=True)(function)
-        except RuntimeError:
-            return _numba.cfunc(signature)(function)
-
-    return compile_
-
-
-@_kept(_WHOLE(_FLOATS, _WHOLE))
+@callback(_WHOLE(_FLOATS, _WHOLE))
 def nonzero(z: Any, size: Any) -> Any:
     """Return how many of `size` elements are not 0."""
     z_N = _numba.carray(z, (size,))
@@ -40,7 +29,7 @@ def nonzero(z: Any, size: Any) -> Any:
 
 
 # Without reference counts a row is an address alone; in single precision throughout, registers are used whole.
-@_numba.njit(_nrt=False)  # type: ignore[untyped-decorator]
+@inlined
 def _add_row(z_N: Any, unit_N: Any, graded_N: Any) -> None:
     one, zero, found = _numba.float32(1), _numba.float32(0), False
     for n in range(unit_N.size):
@@ -53,7 +42,7 @@ def _add_row(z_N: Any, unit_N: Any, graded_N: Any) -> None:
             graded_N[n] += one if (size != one) & (size != zero) else zero
 
 
-@_kept(types.void(_FLOATS, _WHOLE, _WHOLE, _WHOLE, _FLOATS))
+@callback(types.void(_FLOATS, _WHOLE, _WHOLE, _WHOLE, _FLOATS))
 def columns(z: Any, rows: Any, stride: Any, width: Any, target: Any) -> None:
     """Add `rows` rows of `width`, `stride` elements apart, to `target`, [2, width]."""
     z_ = _numba.carray(z, ((rows - 1) * stride + width,))

@@ -14,11 +14,7 @@ from torch import Tensor
 
 from spikeport.benchmarks.counting.torch_counter.accumulators import zeros
 from spikeport.benchmarks.counting.torch_counter.compiled import EXACT_ROWS, Columns, pays
-from spikeport.benchmarks.counting.torch_counter.marks import (
-    column_sums,
-    is_binary,
-    mark_of,
-)
+from spikeport.benchmarks.counting.torch_counter.marks import column_sums, is_binary, mark_of
 from spikeport.errors import UnfaithfulError
 
 WINDOW = 32

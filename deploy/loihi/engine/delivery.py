@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spikeport.deploy.loihi.engine.compiled import inlined
+from spikeport.deploy.loihi.compiled import inlined
 from spikeport.deploy.loihi.engine.layout import (
     BLOCKS8,
     KIND,

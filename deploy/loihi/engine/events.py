@@ -8,7 +8,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from spikeport.deploy.loihi.engine.compiled import inlined
+from spikeport.deploy.loihi.compiled import inlined
 from spikeport.deploy.loihi.engine.lanes import Memory, kernel
 
 BLOCK = 64

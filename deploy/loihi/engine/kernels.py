@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spikeport.deploy.loihi.engine.compiled import compiled, inlined
+from spikeport.deploy.loihi.compiled import compiled, inlined
 from spikeport.deploy.loihi.engine.delivery import Scratch, deliver_spikes, deliver_values
 from spikeport.deploy.loihi.engine.events import spikes_of, values_of
 from spikeport.deploy.loihi.engine.layout import (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
-from spikeport.deploy.loihi.engine.compiled import compiled
+from spikeport.deploy.loihi.compiled import compiled
 from spikeport.deploy.loihi.mapper.lists import Connection
 
 Ints = NDArray[np.int64]

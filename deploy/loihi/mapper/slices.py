@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.deploy.loihi.engine.compiled import compiled, inlined
+from spikeport.deploy.loihi.compiled import compiled, inlined
 from spikeport.deploy.loihi.mapper.chip import Chip
 from spikeport.deploy.loihi.mapper.lists import Fan
 

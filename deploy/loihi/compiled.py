@@ -7,6 +7,7 @@ make threads wait for each other at every step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import numba
@@ -14,14 +15,25 @@ import numba
 F = TypeVar("F", bound=Callable[..., Any])
 # Its stubs know fewer options than it takes.
 _njit: Any = numba.njit
+_cfunc: Any = numba.cfunc
 
 
 def compiled(function: F) -> F:
-    """Compile a kernel that Python calls, and keep it where there is a place for it: a container may have none."""
+    """Compile a kernel that Python calls, and keep it on disk."""
+    return cast(F, _kept(partial(_njit, nogil=True, _nrt=False), function))
+
+
+def callback(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile what is called by its address, and keep it on disk."""
+    return partial(_kept, partial(_cfunc, signature))
+
+
+def _kept(compiler: Callable[..., Any], function: Callable[..., Any]) -> Any:
+    """Compile, and keep the result where there is a place for it: a container may have none."""
     try:
-        return cast(F, _njit(cache=True, nogil=True, _nrt=False)(function))
+        return compiler(cache=True)(function)
     except RuntimeError:
-        return cast(F, _njit(nogil=True, _nrt=False)(function))
+        return compiler()(function)
 
 
 def inlined(function: F) -> F:
