@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikeport.benchmarks.counting.fanout import WEIGHTED, fan_out
-from spikeport.benchmarks.counting.stage import input_shape, known_values
-from spikeport.benchmarks.counting.walk import Walk
+from spikeport.benchmarks.counting.fanout import fan_out
+from spikeport.benchmarks.counting.stage import arrivals, input_shape, known_values, lengths, weighted_nodes
 from spikeport.export.graph import SPIKING, ChipGraph
 from spikeport.export.recording import Recording
 
@@ -49,20 +48,15 @@ def stage_detail(
         UsageError: the recording lacks a neuron node, or its shapes are not the inputs'.
     """
     known = known_values(graph, inputs_TBN, recording)
-    steps, samples = next(iter(known.values())).shape[:2]
-    weighted = [name for name in graph.order if isinstance(graph.nodes[name], WEIGHTED)]
-    fans = {name: fan_out(graph.nodes[name], input_shape(graph, name), nonzero_weights_only) for name in weighted}
-    ac, mac = ({name: np.zeros((steps, samples), dtype=np.int64) for name in weighted} for _ in range(2))
-    walk = Walk(graph, known)
-    for t in range(steps):
-        arriving = walk.step(t)
-        for name in weighted:
-            for z_BN in arriving[name]:
-                unit = np.abs(z_BN) == 1
-                ac[name][t] += _reached(unit, fans[name])
-                mac[name][t] += _reached((z_BN != 0) & ~unit, fans[name])
+    shape = lengths(known)
+    nodes = weighted_nodes(graph)
+    fans = {name: fan_out(graph.nodes[name], input_shape(graph, name), nonzero_weights_only) for name in nodes}
+    ac, mac = ({name: np.zeros(shape, dtype=np.int64) for name in nodes} for _ in range(2))
+    for t, name, unit_BN, graded_BN in arrivals(graph, known):
+        ac[name][t] += _reached(unit_BN, fans[name])
+        mac[name][t] += _reached(graded_BN, fans[name])
     spikes = {
-        name: np.count_nonzero(known[name].reshape(steps, samples, -1), axis=2)
+        name: np.count_nonzero(known[name].reshape(*shape, -1), axis=2)
         for name in graph.neurons
         if isinstance(graph.nodes[name], SPIKING)
     }

@@ -16,7 +16,7 @@ Shape suffixes: T steps, B samples, N the node's own shape.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import nir
@@ -146,7 +146,7 @@ def count_stage(
         UsageError: the recording lacks a neuron node, or its shapes are not the inputs'.
     """
     known = known_values(graph, inputs_TBN, recording)
-    steps, samples = next(iter(known.values())).shape[:2]
+    steps, samples = lengths(known)
     ones, graded = _events(graph, known, batch)
     synapses = {}
     for name in ones:
@@ -175,8 +175,14 @@ def _recorded(graph: ChipGraph, recording: Recording) -> dict[str, Values]:
     return {name: recording.aligned(name) for name in graph.neurons}
 
 
-def _check_lengths(graph: ChipGraph, known: Mapping[str, Values]) -> None:
+def lengths(known: Mapping[str, Values]) -> tuple[int, int]:
+    """Return T and B."""
     steps, samples = next(iter(known.values())).shape[:2]
+    return steps, samples
+
+
+def _check_lengths(graph: ChipGraph, known: Mapping[str, Values]) -> None:
+    steps, samples = lengths(known)
     for name, values in known.items():
         wanted = (steps, samples, *graph.shapes[name])
         if values.shape != wanted:
@@ -187,20 +193,32 @@ def _events(
     graph: ChipGraph, known: Mapping[str, Values], batch: int
 ) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]]]:
     """Return, for each weighted node, how often each input element was +-1, and how often graded."""
-    weighted = [n for n in graph.order if isinstance(graph.nodes[n], WEIGHTED)]
+    weighted = weighted_nodes(graph)
     ones = {n: np.zeros(input_shape(graph, n), dtype=np.int64) for n in weighted}
     graded = {n: np.zeros(input_shape(graph, n), dtype=np.int64) for n in weighted}
-    steps, samples = next(iter(known.values())).shape[:2]
-    for start in range(0, samples, batch):
-        walk = Walk(graph, {n: x[:, start : start + batch] for n, x in known.items()})
-        for t in range(steps):
-            arriving = walk.step(t)
-            for name in weighted:
-                for z_BN in arriving[name]:
-                    unit = np.abs(z_BN) == 1
-                    ones[name] += unit.sum(axis=0)
-                    graded[name] += ((z_BN != 0) & ~unit).sum(axis=0)
+    for start in range(0, lengths(known)[1], batch):
+        for _, name, unit_BN, other_BN in arrivals(graph, {n: x[:, start : start + batch] for n, x in known.items()}):
+            ones[name] += unit_BN.sum(axis=0)
+            graded[name] += other_BN.sum(axis=0)
     return ones, graded
+
+
+def weighted_nodes(graph: ChipGraph) -> list[str]:
+    """Return the names of the nodes with synapses, in the graph's order."""
+    return [name for name in graph.order if isinstance(graph.nodes[name], WEIGHTED)]
+
+
+def arrivals(
+    graph: ChipGraph, known: Mapping[str, Values]
+) -> Iterator[tuple[int, str, NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Yield step, weighted node, and where each message that reaches it is +-1 and where graded, [B, *shape]."""
+    walk, weighted = Walk(graph, known), weighted_nodes(graph)
+    for t in range(lengths(known)[0]):
+        arriving = walk.step(t)
+        for name in weighted:
+            for z_BN in arriving[name]:
+                unit_BN = np.abs(z_BN) == 1
+                yield t, name, unit_BN, (z_BN != 0) & ~unit_BN
 
 
 def input_shape(graph: ChipGraph, name: str) -> tuple[int, ...]:
