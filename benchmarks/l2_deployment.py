@@ -22,7 +22,7 @@ from spikeport.models.l2act.build import L2ActNetwork
 from spikeport.models.l2act.treat import How, Norms, Treatment, fold, has_l2, same_answers, treat
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.sides import Side
-from spikeport.train.datasets.base import Part
+from spikeport.train.datasets.base import Split
 from spikeport.train.run import Run
 from spikeport.train.samples import encoded_inputs, open_dataset
 
@@ -81,18 +81,18 @@ def deployed(run: Run, how: How | None = None) -> Deployed:
             reason = f"the network '{run.recipe.model.name}' of {run.path} has no L2 layer"
             raise UsageError(f"L2 treatment '{how}'", reason, "Drop it: the network is exported as it is")
         return Deployed(network)
-    found = treat(network, how or "auto", _first(run, network, "train") if how == "constant" else None)
-    same, count = same_answers(network, found.network, _first(run, network, "val"))
+    dataset = open_dataset(run.recipe)
+    found = treat(network, how or "auto", _first(run, network, dataset.split("train")) if how == "constant" else None)
+    same, count = same_answers(network, found.network, _first(run, network, dataset.split("val")))
     record = L2Record(
         treatment=found.how, reason=found.reason, exact=found.exact, same=same, samples=count, norms=dict(found.norms)
     )
     return Deployed(found.network, record)
 
 
-def _first(run: Run, network: SpikingNetwork, part: Part) -> dict[str, Tensor]:
+def _first(run: Run, network: SpikingNetwork, split: Split) -> dict[str, Tensor]:
     """Return the first samples of a part, encoded."""
-    some = open_dataset(run.recipe).split(part).take(slice(CALIBRATION))
-    return encoded_inputs(run.recipe, some, network.input_names, run.recipe.data.split_seed)
+    return encoded_inputs(run.recipe, split.take(slice(CALIBRATION)), network.input_names, run.recipe.data.split_seed)
 
 
 def recorded(bundle: Bundle) -> L2Record | None:
