@@ -14,10 +14,9 @@ def run(args: argparse.Namespace) -> int:
         return _layers(args.json)
     if args.what == "zoo":
         return _zoo(args.json)
-    if args.what == "datasets" and not args.json:
-        return _datasets()
     names = sorted(_names(args.what))
-    print(json.dumps(names) if args.json else "\n".join(names))
+    lines = _described(names) if args.what == "datasets" else names
+    print(json.dumps(names) if args.json else "\n".join(lines))
     return 0
 
 
@@ -37,13 +36,12 @@ def _layers(as_json: bool) -> int:
     return 0
 
 
-def _datasets() -> int:
+def _described(names: list[str]) -> list[str]:
+    """Return each dataset with what it is and which files it reads."""
     from spikeport.train.datasets import DATASETS
 
-    width = max(map(len, DATASETS))
-    for name in DATASETS:
-        print(f"{name:<{width}}  {DATASETS.get(name).about}".rstrip())
-    return 0
+    width = max(map(len, names))
+    return [f"{name:<{width}}  {DATASETS.get(name).about}" for name in names]
 
 
 def _zoo(as_json: bool) -> int:

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from spikeport.cli.overrides import overrides_of, skip_bad_explained
+from spikeport.cli.telling import tell
 from spikeport.errors import UsageError
 
 
@@ -19,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     with skip_bad_explained(args):
         study = load_study(args.study, overrides_of(args), seeds)
     only = None if args.only is None else [name.strip() for name in args.only.split(",")]
-    outcomes = run_study(study, args.out, _say, only, args.jobs, args.device)
+    outcomes = run_study(study, args.out, tell, only, args.jobs, args.device)
     print((args.out / FILE).read_text(encoding="utf-8"))
     print(f"table: {args.out / FILE}")
     if (args.out / CURVES).exists():
@@ -31,10 +32,6 @@ def run(args: argparse.Namespace) -> int:
     if best is not None:
         print(f"next: spikeport export {args.out / 'runs' / f'{best.variant}-{best.seed}'}")
     return 1 if failed else 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _seeds(text: str) -> list[int]:

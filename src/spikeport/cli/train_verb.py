@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from spikeport.cli.overrides import overrides_of, skip_bad_explained
+from spikeport.cli.telling import tell
 
 
 def run(args: argparse.Namespace) -> int:
@@ -19,11 +19,7 @@ def run(args: argparse.Namespace) -> int:
     with skip_bad_explained(args):
         recipe = load_recipe(args.recipe, [*overrides_of(args), *start])
     out = args.out or Path("runs") / recipe.name
-    trained = train_run(recipe, out, args.device, args.resume, _say)
+    trained = train_run(recipe, out, args.device, args.resume, tell)
     print(f"run: {trained.path}")
     print(f"next: spikeport export {trained.path}" if recipe.kind == "snn" else f"next: spikeport bench {trained.path}")
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
