@@ -83,16 +83,21 @@ def test_the_wheel_answers_in_an_empty_environment(dist: Path, tmp_path: Path) -
     assert stray.returncode != 0
 
 
-def test_help_answers_at_once() -> None:
-    """`spikeport --help` in under 0.3 s of processor time, which a busy machine leaves alone; the best of five."""
-    command = [str(Path(sys.executable).with_name("spikeport")), "--help"]
-    best = float("inf")
+def processor_s(*command: str) -> float:
+    """The processor time of a command, which a busy machine leaves alone; the best of five."""
+    taken = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert best < 0.3
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(taken)
+
+
+def test_help_answers_at_once() -> None:
+    """`spikeport --help` in under 0.3 s; on a machine where Python itself takes long to start, in five such starts."""
+    shown = processor_s(str(Path(sys.executable).with_name("spikeport")), "--help")
+    assert shown < max(0.3, 5 * processor_s(sys.executable, "-c", "pass"))
 
 
 def test_help_imports_nothing_heavy() -> None:
