@@ -74,4 +74,6 @@ def test_power_is_in_decibels() -> None:
 def test_too_many_bands_are_refused_and_a_short_sound_has_no_frame() -> None:
     with pytest.raises(UsageError, match="500 mel channels"):
         mel_bank(500, 512, 8000)
+    with pytest.raises(UsageError, match="a band holds none"):
+        mel_bank(4, 512, 8000, low_hz=4000.0)
     assert levels(np.ones(199, np.float32), 8000, 16, 50.0).shape == (0, 16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,18 @@ def test_the_format_by_hand(tmp_path: Path) -> None:
     assert binary.max() == 1
     assert binary.sum() == 2
     assert binned(found, NMnistData(folder=tmp_path, steps=1, bin_us=5_000_000)).sum() == 4
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="tonic's own needs have no wheels for Python 3.12 and later")
+def test_tonic_reads_the_same(tmp_path: Path) -> None:
+    from tonic.io import events_struct, read_mnist_file
+
+    paths = sorted((REAL if REAL.is_dir() else write_folder(tmp_path)).glob("Train/*/*.bin"))[::97]
+    assert paths
+    for path in paths:
+        ours, theirs = read_events(path), read_mnist_file(path, dtype=events_struct)
+        for column, name in ((ours.t_us_E, "t"), (ours.p_E, "p"), (ours.y_E, "y"), (ours.x_E, "x")):
+            np.testing.assert_array_equal(column, theirs[name])
 
 
 def test_parts_share_no_recording_and_hold_all(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Shape suffixes: S samples of sound, F frames, W samples of a window, K frequenci
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -58,17 +59,16 @@ def mel_bank(channels: int, fft_size: int, rate_hz: int, low_hz: float = 50.0) -
     Raises:
         UsageError: a band holds no frequency of the transform.
     """
-    edges_mel = np.linspace(_mel(low_hz), _mel(rate_hz / 2), channels + 2)
-    edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
-    frequency_K = np.fft.rfftfreq(fft_size, 1 / rate_hz)
-    low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
-    rise, fall = (frequency_K - low) / (centre - low), (high - frequency_K) / (high - centre)
-    weight_CK = np.maximum(np.minimum(rise, fall), 0).astype(np.float32)
+    # It takes seconds to import, and most data have no sound.
+    from librosa import filters
+
+    with warnings.catch_warnings():
+        # An empty band is refused below.
+        warnings.simplefilter("ignore")
+        weight_CK: NDArray[np.float32] = filters.mel(
+            sr=rate_hz, n_fft=fft_size, n_mels=channels, fmin=low_hz, htk=True, norm=None, dtype=np.float32
+        )
     if not (weight_CK > 0).any(1).all():
         reason = f"a band holds none of the frequencies, which lie {rate_hz / fft_size:.1f} Hz apart"
         raise UsageError(f"{channels} mel channels", reason, "Take fewer channels")
     return weight_CK
-
-
-def _mel(frequency_hz: float) -> float:
-    return float(2595 * np.log10(1 + frequency_hz / 700))
