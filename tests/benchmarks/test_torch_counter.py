@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import snntorch as snn
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -72,6 +73,60 @@ def test_by_step_and_by_sample_sum_to_the_totals():
             assert tuple(map(sum, zip(*parts, strict=True))) == (layer.ac, layer.mac)
     one = count(model, x[5:])
     assert [c.by_sample[5] for c in counts.layers.values()] == [(c.ac, c.mac) for c in one.layers.values()]
+    for name, neuron in counts.neurons.items():
+        assert (len(neuron.by_step), len(neuron.by_sample)) == (5, 6)
+        assert sum(neuron.by_step) == sum(neuron.by_sample) == neuron.spikes > 0
+        assert neuron.by_sample[5] == one.neurons[name].spikes
+    assert one.neurons["layers.1"].by_step is None
+
+
+def test_spikes_by_step_and_sample_by_hand():
+    """Thresholds that the input passes in known steps."""
+    model = Stepped(nn.Linear(2, 2, bias=False), snn.Leaky(beta=0.0, reset_mechanism="none")).eval()
+    with torch.no_grad():
+        model.layers[0].weight.copy_(torch.eye(2))
+    x = torch.zeros(3, 4, 2)
+    x[0, 1] = torch.tensor([2.0, 2.0])
+    x[2, 1, 0] = x[2, 3, 1] = 5.0
+    counts = count(model, x, by_step=True, by_sample=True).neurons["layers.1"]
+    assert counts.by_step == (0, 3, 0, 1)
+    assert counts.by_sample == (2, 0, 2)
+
+
+def test_products_by_step_and_sample():
+    class Attention(nn.Module):
+        def forward(self, x_BTNK):
+            return torch.stack([(x @ x.mT) @ x for x in x_BTNK.unbind(1)], 1)
+
+    torch.manual_seed(4)
+    x = spikes(4, 3, 5, 6)
+    counts = count(Attention().eval(), x, by_step=True, by_sample=True)
+    (name,) = counts.layers
+    layer = counts.layers[name]
+    assert len(layer.by_step) == 2 * 3, "two products a step"
+    alone = [count(Attention().eval(), x[i : i + 1]).layers[name] for i in range(4)]
+    assert layer.by_sample == tuple((c.ac, c.mac) for c in alone)
+    assert tuple(map(sum, zip(*layer.by_step, strict=True))) == (layer.ac, layer.mac)
+
+    class Heads(nn.Module):
+        def forward(self, x_BTNK):
+            return x_BTNK @ x_BTNK.mT
+
+    with pytest.raises(UnfaithfulError, match=r"first axis has 12 elements where the batch has 4"):
+        count(Heads().eval(), x, by_sample=True)
+
+
+def test_a_layer_that_first_runs_later_did_nothing_before():
+    class Late(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.layer(x) if x.sum() > 0 else x
+
+    counts = count(Late().eval(), torch.zeros(2, 3), torch.ones(1, 3), by_sample=True)
+    assert counts.layers["layer"].by_sample == ((0, 0), (0, 0), (6, 0))
 
 
 def test_counting_changes_no_result_and_leaves_no_hook():

@@ -9,8 +9,9 @@ from typing import Self
 import torch
 from torch import nn
 
+from spikeport.benchmarks.counting.torch_counter.apart import Options
 from spikeport.benchmarks.counting.torch_counter.hooks import Hooks
-from spikeport.benchmarks.counting.torch_counter.ledger import Constants, Ledger, Options
+from spikeport.benchmarks.counting.torch_counter.ledger import Constants, Ledger
 from spikeport.benchmarks.counting.torch_counter.reading import read
 from spikeport.benchmarks.counting.torch_counter.result import ModelCounts
 from spikeport.errors import UnfaithfulError, UsageError
@@ -29,8 +30,9 @@ class SpikeCounter:
     Args:
         model: in evaluation mode.
         nonzero_weights_only: leave out synapses whose weight is exactly 0.
-        by_step: keep totals by call since the batch's start; as much memory as the batch has steps.
-        by_sample: keep totals by sample; each layer's input must have the batch as its first axis.
+        by_step: keep spikes and operations by call since the batch's start; as much memory as the batch has steps.
+        by_sample: keep them by sample; the first axis of every layer's input, neuron's output and product must be the
+            batch.
     """
 
     def __init__(

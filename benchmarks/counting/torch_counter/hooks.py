@@ -92,7 +92,7 @@ class Hooks:
             reason = "it has got hooks since counting began, and nobody watches what they do"
             raise UnfaithfulError("the model", reason, "Count it by another SpikeCounter")
         for tally in self.neurons.values():
-            tally.start()
+            tally.start(self.ledger.batches[-1])
 
     def _find_chains(self) -> dict[nn.Module, list[_Run]]:
         """Return each Sequential of nothing but known modules, and what runs in it."""
@@ -248,7 +248,7 @@ class Hooks:
     def _neuron(self, path: str, neuron: nn.Module) -> _Run:
         own = neuron.forward
         inner = [child for child in neuron.modules() if child is not neuron]
-        tally = self.neurons.setdefault(path, SpikeTally(neuron))
+        tally = self.neurons.setdefault(path, SpikeTally(path, neuron, self.ledger))
         if reason := UPDATE_ARITHMETIC.get(type(neuron)):
             self.ledger.leave_out(f"{path}:gates", reason)
 
@@ -257,7 +257,7 @@ class Hooks:
                 self._fresh.update(inner)
             output = own(*args, **kwargs)
             x = args[0] if args else kwargs["input_"]
-            tally.add(output[0] if isinstance(output, tuple) else output, x, self.ledger.batch)
+            tally.add(output[0] if isinstance(output, tuple) else output, x)
             return output
 
         return run

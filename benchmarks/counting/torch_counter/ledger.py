@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from spikeport.benchmarks.counting.torch_counter.apart import Apart, Options
 from spikeport.benchmarks.counting.torch_counter.compiled import Nonzero
 from spikeport.benchmarks.counting.torch_counter.neurons import STATE
 from spikeport.benchmarks.counting.torch_counter.products import ProductTally
@@ -16,15 +16,6 @@ from spikeport.benchmarks.counting.torch_counter.tally import Tally
 from spikeport.errors import UnfaithfulError
 
 _Key = tuple[str, tuple[int, ...], torch.device]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to keep beside the totals; see `SpikeCounter`."""
-
-    nonzero_weights_only: bool
-    by_step: bool
-    by_sample: bool
 
 
 class Constants:
@@ -78,14 +69,16 @@ class Ledger:
         self.products: dict[str, ProductTally] = {}
         self.not_counted: dict[str, str] = {}
         self._mapped: list[tuple[str, Tensor, int]] = []
-        self.batch = 0
+        self.batches: list[int] = []
 
     def start(self, samples: int) -> None:
         """Begin a batch."""
         self._check_weights()
-        self.batch = samples
+        self.batches.append(samples)
         for tally in self.weighted.values():
             tally.start(samples)
+        for product in self.products.values():
+            product.start(samples)
 
     def events(
         self, name: str, z: Tensor, shape: tuple[int, ...], fan: Callable[[], Tensor], weights: tuple[Tensor, ...]
@@ -110,11 +103,9 @@ class Ledger:
 
     def _open(self, key: _Key, fan: Callable[[], Tensor], weights: tuple[Tensor, ...]) -> Tally:
         sizes = (sum(w.numel() for w in weights), sum(map(_zeros, weights)))
-        tally = Tally(key[0], key[1], fan, sizes, key[2], self.options.by_step, self.options.by_sample)
+        tally = Tally(key[0], key[1], fan, sizes, key[2], self.apart(f"layer '{key[0]}'", 2, key[2]))
         if self.options.nonzero_weights_only:
             self._mapped += [(key[0], w, w._version) for w in weights if not w.is_inference()]
-        # A layer that first runs now has done nothing for the batches before.
-        tally.start(self.batch)
         return self.weighted.setdefault(key, tally)
 
     def _check_weights(self) -> None:
@@ -126,12 +117,21 @@ class Ledger:
 
     def product(self, name: str, device: torch.device) -> ProductTally:
         """Return the tally of the products of two activations at `name`."""
-        if self.options.by_step or self.options.by_sample:
-            reason = "a product of two activations has totals only"
-            raise UnfaithfulError(f"'{name}'", reason, "Count it without by_step and by_sample")
         if name not in self.products:
-            self.products[name] = ProductTally(device)
+            self.products[name] = ProductTally(device, self.apart(f"product '{name}'", 2, device))
         return self.products[name]
+
+    def apart(self, place: str, kinds: int, device: torch.device) -> Apart | None:
+        """Return what keeps totals of `place` by call and by sample, `None` where nobody asked for them.
+
+        A place that first runs now has done nothing for the samples before.
+        """
+        if not self.options.by_step and not self.options.by_sample:
+            return None
+        made = Apart(place, kinds, self.options, device)
+        for samples in self.batches:
+            made.start(samples)
+        return made
 
     def leave_out(self, name: str, reason: str) -> None:
         """List work that no figure has."""

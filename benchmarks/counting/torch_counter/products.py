@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from spikeport.benchmarks.counting.torch_counter.accumulators import zeros
+from spikeport.benchmarks.counting.torch_counter.apart import Apart
 
 
 class ProductTally:
@@ -19,16 +20,26 @@ class ProductTally:
 
     Args:
         device: of the factors.
+        apart: keeps the totals by call and by sample too.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, apart: Apart | None = None) -> None:
+        self.apart = apart
         self.totals = zeros(2, dtype=torch.float64, device=device)
         self.rows = 0
         self.dense = 0
 
-    def add(self, nonzero: Tensor, graded: Tensor, rows: int, dense: int) -> None:
-        """Add a product's terms: with non-zero factors, and with two graded ones."""
-        self.totals += torch.stack([nonzero - graded, graded])
+    def start(self, samples: int) -> None:
+        """Begin a batch."""
+        if self.apart is not None:
+            self.apart.start(samples)
+
+    def add(self, nonzero_B: Tensor, graded_B: Tensor, rows: int, dense: int) -> None:
+        """Add the terms of B products: with non-zero factors, and with two graded ones."""
+        split_2B = torch.stack([nonzero_B - graded_B, graded_B])
+        if self.apart is not None:
+            self.apart.add(split_2B, len(nonzero_B))
+        self.totals += split_2B.sum(1)
         self.rows += rows
         self.dense += dense
 
@@ -39,13 +50,13 @@ class ProductTally:
 
 
 def coincidences(a_BNK: Tensor, b_BKM: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how many terms of `a @ b` have two non-zero factors, and two graded ones.
+    """Return how many terms of each `a @ b` have two non-zero factors, and two graded ones.
 
     Each non-zero element of column k of `a` meets every non-zero one of row k of `b`.
     """
     pairs = zip(_kinds(a_BNK), _kinds(b_BKM), strict=True)
-    nonzero, graded = ((a.sum(-2) * b.sum(-1)).sum() for a, b in pairs)
-    return nonzero, graded
+    nonzero_B, graded_B = ((a.sum(-2) * b.sum(-1)).sum(-1) for a, b in pairs)
+    return nonzero_B, graded_B
 
 
 def _kinds(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +66,7 @@ def _kinds(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the same for `softmax(q k^T) v` over the pairs in `keep` [..., N, M].
+    """Return the same for `softmax(q k^T) v` over the pairs in `keep` [B, ..., N, M], added up for each of B.
 
     The softmax is positive, so each kept pair meets every non-zero element of `v`; a weight that underflows to 0
     inside the fused operation cannot be seen and counts as well.
@@ -63,6 +74,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor) -> tuple[Tensor, Te
     keep = keep.double()
     (q_any, q_graded), (k_any, k_graded), (v_any, v_graded) = _kinds(q), _kinds(k), _kinds(v)
     met = keep.sum(-2).unsqueeze(-1)
-    nonzero = (q_any @ k_any.mT * keep).sum() + (met * v_any).sum()
-    graded = (q_graded @ k_graded.mT * keep).sum() + (met * v_graded).sum()
-    return nonzero, graded
+    nonzero = (q_any @ k_any.mT * keep).sum((-2, -1)) + (met * v_any).sum((-2, -1))
+    graded = (q_graded @ k_graded.mT * keep).sum((-2, -1)) + (met * v_graded).sum((-2, -1))
+    size = len(nonzero) if nonzero.ndim else 1
+    return nonzero.reshape(size, -1).sum(1), graded.reshape(size, -1).sum(1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
+from spikeport.benchmarks.counting.torch_counter.apart import Table, together
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.neurons import STATE
 from spikeport.benchmarks.counting.torch_counter.result import LayerCounts, ModelCounts, NeuronCounts
@@ -22,10 +22,12 @@ def read(model: nn.Module, ledger: Ledger, hooks: Hooks, samples: int) -> ModelC
     layers = _weighted(ledger)
     for name, tally in ledger.products.items():
         ac, mac = tally.read()
-        layers[name] = LayerCounts(tally.rows, None, ac, mac, tally.dense, 0, 0)
+        layers[name] = LayerCounts(tally.rows, None, ac, mac, tally.dense, 0, 0, *together([tally.apart]))
     ran = {n: t for n, t in hooks.neurons.items() if t.updates}
     neurons = {
-        name: NeuronCounts(t.neurons, t.updates, t.read(), t.emitted, t.state, t.touched, t.touched)
+        name: NeuronCounts(
+            t.neurons, t.updates, t.read(), t.emitted, t.state, t.touched, t.touched, *map(_first, together([t.apart]))
+        )
         for name, t in ran.items()
     }
     return ModelCounts(
@@ -55,6 +57,7 @@ def _weighted(ledger: Ledger) -> dict[str, LayerCounts]:
 def _layer(tallies: list[Tally]) -> LayerCounts:
     """Return one layer's counts over all shapes that it ran on."""
     totals = [tally.totals() for tally in tallies]
+    by_step, by_sample = together([tally.apart for tally in tallies])
     return LayerCounts(
         rows=sum(t.rows for t in tallies),
         events=sum(events for events, _, _ in totals),
@@ -63,20 +66,14 @@ def _layer(tallies: list[Tally]) -> LayerCounts:
         dense=sum(int(t.fan_N.sum()) * t.rows for t in tallies),
         weights=max(t.weights for t in tallies),
         zero_weights=max(t.zero_weights for t in tallies),
-        by_step=_added([t.steps for t in tallies]),
-        by_sample=_added([None if t.samples is None else list(torch.cat(t.samples)) for t in tallies]),
+        by_step=by_step,
+        by_sample=by_sample,
     )
 
 
-def _added(parts: list[list[Tensor] | None]) -> tuple[tuple[int, int], ...] | None:
-    """Return the (AC, MAC) pairs of all parts, added place by place."""
-    known = [torch.stack(part).cpu().to(torch.int64) for part in parts if part]
-    if not known:
-        return None
-    sums = torch.zeros((max(len(part) for part in known), 2), dtype=torch.int64)
-    for part in known:
-        sums[: len(part)] += part
-    return tuple((int(ac), int(mac)) for ac, mac in sums)
+def _first(table: Table | None) -> tuple[int, ...] | None:
+    """Return the totals of what has one kind of them."""
+    return None if table is None else tuple(row[0] for row in table)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

@@ -29,8 +29,8 @@ class LayerCounts:
     dense: int
     weights: int
     zero_weights: int
-    by_step: tuple[tuple[int, int], ...] | None = None
-    by_sample: tuple[tuple[int, int], ...] | None = None
+    by_step: tuple[tuple[int, ...], ...] | None = None
+    by_sample: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class NeuronCounts:
         state: elements that one sample's state needs, whatever the batch.
         state_reads: state elements read: every variable once an update.
         state_writes: state elements written, likewise.
+        by_step: spikes of its n-th call since the batch's start, summed over batches; `None` unless asked for.
+        by_sample: spikes of each sample in the order seen; `None` unless asked for.
     """
 
     neurons: int
@@ -54,6 +56,8 @@ class NeuronCounts:
     state: int
     state_reads: int
     state_writes: int
+    by_step: tuple[int, ...] | None = None
+    by_sample: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

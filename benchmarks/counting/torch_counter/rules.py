@@ -23,9 +23,9 @@ def _matrices(ledger: Ledger, name: str, a_BNK: Tensor, b_BKM: Tensor) -> None:
     elif a_BNK in ledger.constants:
         _weighted(ledger, ledger.constants.name(a_BNK) or name, b_BKM.mT, a_BNK.mT)
     else:
-        nonzero, graded = coincidences(a_BNK, b_BKM)
+        nonzero_B, graded_B = coincidences(a_BNK, b_BKM)
         rows = a_BNK.shape[0] * a_BNK.shape[1]
-        ledger.product(name, a_BNK.device).add(nonzero, graded, rows, a_BNK.numel() * b_BKM.shape[2])
+        ledger.product(name, a_BNK.device).add(nonzero_B, graded_B, rows, a_BNK.numel() * b_BKM.shape[2])
 
 
 def _weighted(ledger: Ledger, name: str, x_BNK: Tensor, weight_BKM: Tensor) -> None:
@@ -115,9 +115,9 @@ def fused_attention(
     if attn_mask is not None:
         keep = keep & (attn_mask if attn_mask.dtype is torch.bool else ~attn_mask.isneginf())
     keep = keep.expand(*q.shape[:-2], *keep.shape[-2:])
-    nonzero, graded = attention(q, k, v, keep)
+    nonzero_B, graded_B = attention(q, k, v, keep)
     dense = q.shape[:-1].numel() * k.shape[-2] * (q.shape[-1] + v.shape[-1])
-    ledger.product(name, q.device).add(nonzero, graded, q.shape[:-1].numel(), dense)
+    ledger.product(name, q.device).add(nonzero_B, graded_B, q.shape[:-1].numel(), dense)
 
 
 RULES: dict[str, Callable[..., None]] = {

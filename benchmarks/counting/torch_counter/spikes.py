@@ -8,7 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from spikeport.benchmarks.counting.torch_counter.apart import Apart
 from spikeport.benchmarks.counting.torch_counter.compiled import Nonzero, pays
+from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.marks import column_sums, mark
 from spikeport.benchmarks.counting.torch_counter.neurons import emits_binary, state_tensors
 from spikeport.benchmarks.counting.torch_counter.tally import Sums
@@ -30,9 +32,18 @@ class _Form:
 
 
 class SpikeTally:
-    """Counts the spikes and updates of `neuron`."""
+    """Counts the spikes and updates of `neuron`.
 
-    def __init__(self, neuron: nn.Module) -> None:
+    Args:
+        name: its own.
+        neuron: of a known kind.
+        ledger: of the model.
+    """
+
+    def __init__(self, name: str, neuron: nn.Module, ledger: Ledger) -> None:
+        self.name = name
+        self.apart: Apart | None = None
+        self._ledger = ledger
         self.neurons = 0
         self.state = 0
         self.state_bytes = 0
@@ -44,17 +55,21 @@ class SpikeTally:
     def _binary(self) -> bool:
         return emits_binary(self._neuron)
 
-    def start(self) -> None:
+    def start(self, samples: int) -> None:
         """Begin a batch, which may be of another size."""
         self._last = None
+        if self.apart is not None:
+            self.apart.start(samples)
 
-    def add(self, spikes: Tensor, x: Tensor, batch: int) -> None:
+    def add(self, spikes: Tensor, x: Tensor) -> None:
         """Count the update that made `spikes` of `x`, and mark them for the layers behind."""
         key = (spikes.shape, x.shape, spikes.device)
         if self._last is None or key != self._last[0]:
-            self._last = (key, self._open(key, spikes, batch))
+            self._last = (key, self._open(key, spikes))
         form = self._last[1]
         form.calls += 1
+        if self.apart is not None:
+            self.apart.add(spikes.detach().bool().reshape(form.rows, -1).sum(1).double()[None], form.rows)
         if form.one_pass is not None and form.one_pass.add(spikes):
             return
         z_RN = spikes.detach() if spikes.requires_grad else spikes
@@ -67,14 +82,17 @@ class SpikeTally:
         if self._binary:
             mark(spikes, sums)
 
-    def _open(self, key: _Key, spikes: Tensor, batch: int) -> _Form:
+    def _open(self, key: _Key, spikes: Tensor) -> _Form:
         """Look at the state once a batch and shape: the state's shape follows from the input's."""
         state = state_tensors(self._neuron)
         elements = sum(t.numel() for t in state)
         rows = len(spikes) if spikes.ndim > 1 else 1
+        if self.apart is None:
+            self.apart = self._ledger.apart(f"neuron '{self.name}'", 1, spikes.device)
         if key not in self._forms:
             one_pass = Nonzero() if spikes.is_cpu and pays(spikes.numel()) else None
             self._forms[key] = _Form(rows, state[-1].numel(), spikes.numel(), elements, one_pass)
+        batch = self._ledger.batches[-1]
         if elements > self.state * batch:
             self.neurons = state[-1].numel() // batch
             self.state = elements // batch

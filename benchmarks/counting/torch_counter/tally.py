@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from spikeport.benchmarks.counting.torch_counter.accumulators import zeros
+from spikeport.benchmarks.counting.torch_counter.apart import Apart
 from spikeport.benchmarks.counting.torch_counter.compiled import EXACT_ROWS, Columns, pays
 from spikeport.benchmarks.counting.torch_counter.marks import column_sums, is_binary, mark_of
 from spikeport.errors import UnfaithfulError
@@ -73,8 +74,7 @@ class Tally:
         fan: makes the fan-out map of that shape, int64; called once.
         weights: stored weights and how many are 0.
         device: of the inputs.
-        by_step: keep totals by call.
-        by_sample: keep totals by sample.
+        apart: keeps AC and MAC by call and by sample too.
     """
 
     def __init__(
@@ -84,8 +84,7 @@ class Tally:
         fan: Callable[[], Tensor],
         weights: tuple[int, int],
         device: torch.device,
-        by_step: bool,
-        by_sample: bool,
+        apart: Apart | None,
     ) -> None:
         self.name = name
         # A layer without inputs has no rows either, and nothing to count.
@@ -94,22 +93,23 @@ class Tally:
         self.weights, self.zero_weights = weights
         self.rows = 0
         self._device = device
-        self.steps: list[Tensor] | None = [] if by_step else None
-        self.samples: list[Tensor] | None = [] if by_sample else None
-        self._call = 0
-        self._fan_wide = self.fan_N.to(device, torch.float64) if by_step or by_sample else None
-        self._columns = Columns(shape) if device.type == "cpu" and self._fan_wide is None else None
+        self.apart = apart
+        self._columns = Columns(shape) if device.type == "cpu" and self.apart is None else None
 
     @cached_property
     def _sums(self) -> tuple[Sums, Sums]:
         """The maps of what no compiled pass counts: of magnitude 1, and graded."""
         return Sums(self.width, self._device), Sums(self.width, self._device)
 
+    @cached_property
+    def _fan_wide(self) -> Tensor:
+        """The fan-out map on the inputs' device."""
+        return self.fan_N.to(self._device, torch.float64)
+
     def start(self, samples: int) -> None:
         """Begin a batch."""
-        self._call = 0
-        if self.samples is not None:
-            self.samples.append(zeros(samples, 2, dtype=torch.float64, device=self._device))
+        if self.apart is not None:
+            self.apart.start(samples)
 
     def add(self, z: Tensor) -> None:
         """Count `z`, of shape [..., *shape]."""
@@ -121,13 +121,14 @@ class Tally:
         if z.is_complex():
             raise UnfaithfulError(f"layer '{self.name}'", "its input is complex", "Count networks with real inputs")
         unit, graded = self._sums
-        if self._fan_wide is None and (sums_N := self._binary_sums(z, rows)) is not None:
+        if self.apart is None and (sums_N := self._binary_sums(z, rows)) is not None:
             unit.add(sums_N, rows)
             return
         z_RN = z.detach().reshape(rows, self.width)
         nonzero, other = z_RN.bool(), _not_unit(z_RN)
-        if self._fan_wide is not None:
-            self._detail(nonzero, other, len(z) if z.ndim else 1)
+        if self.apart is not None:
+            split_2R = torch.stack([~other, nonzero & other]).double() @ self._fan_wide
+            self.apart.add(split_2R, len(z) if z.ndim else 1)
         nonzero_N, other_N = (column_sums(x.to(torch.float32)) for x in (nonzero, other))
         unit.add(rows - other_N, rows)
         graded.add(nonzero_N + (other_N - rows), rows)
@@ -141,22 +142,6 @@ class Tally:
             return None
         z_RN = z.detach() if z.requires_grad else z
         return column_sums(z_RN if z_RN.ndim == 2 else z_RN.reshape(rows, self.width))
-
-    def _detail(self, nonzero: Tensor, other: Tensor, lead: int) -> None:
-        """Add this call's operations by call and by sample."""
-        assert self._fan_wide is not None
-        split = torch.stack([~other, nonzero & other]).double() @ self._fan_wide
-        if self.steps is not None:
-            if self._call == len(self.steps):
-                self.steps.append(zeros(2, dtype=torch.float64, device=split.device))
-            self.steps[self._call] += split.sum(1)
-            self._call += 1
-        if self.samples is not None:
-            size = len(self.samples[-1])
-            if lead != size:
-                reason = f"its input's first axis has {lead} elements where the batch has {size} samples"
-                raise UnfaithfulError(f"layer '{self.name}'", reason, "Count it without by_sample")
-            self.samples[-1] += split.reshape(2, size, -1).sum(2).T
 
     def totals(self) -> tuple[int, int, int]:
         """Return events, AC and MAC."""
