@@ -18,6 +18,7 @@ from spikeport.benchmarks import blocks
 from spikeport.errors import UsageError, did_you_mean
 from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.base import Split
+from spikeport.train.datasets.reading import skipped_note
 from spikeport.train.encodings import EncodingSpec, encode
 from spikeport.train.recipe import Recipe
 from spikeport.train.seeds import derived
@@ -57,8 +58,8 @@ def dataset_params(name: str, texts: Sequence[str], skip_bad: bool) -> dict[str,
 
 def about_dataset(name: str, raw: Split) -> blocks.Dataset:
     """Return the block that names the test part of a dataset."""
-    skipped = f"; {raw.skipped} bad samples skipped" if raw.skipped else ""
-    return blocks.Dataset(name=name, split="test", samples=len(raw), note=DATASETS.get(name).note + skipped)
+    note = DATASETS.get(name).note + skipped_note(raw.bad)
+    return blocks.Dataset(name=name, split="test", samples=len(raw), note=note)
 
 
 def named_encoding(text: str, recipe: Recipe | None) -> tuple[str, EncodingSpec]:

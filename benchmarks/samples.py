@@ -20,6 +20,7 @@ from spikeport.errors import UsageError, did_you_mean
 from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.base import Split
+from spikeport.train.datasets.reading import skipped_note
 from spikeport.train.datasets.user_file import load_file
 from spikeport.train.encodings import ENCODINGS, EncodingSpec, encode
 from spikeport.train.recipe import Recipe
@@ -170,10 +171,8 @@ def _from_file(
     found = load_file(path, shapes, timesteps, classes, encodings, request.skip_bad)
     limit = slice(request.limit)
     labels_N = found.labels_N[limit]
-    skipped = f"; {found.skipped} bad samples skipped" if found.skipped else ""
-    about = blocks.Dataset(
-        name=path.name, split="file", samples=len(labels_N), note=f"the user's own labelled file{skipped}"
-    )
+    note = f"the user's own labelled file{skipped_note(found.bad)}"
+    about = blocks.Dataset(name=path.name, split="file", samples=len(labels_N), note=note)
     encoded = {n: x[:, limit].numpy() for n, x in found.encoded.items()}
     if found.raw is None:
         return Samples(about, encoded, None, labels_N)

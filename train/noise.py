@@ -61,7 +61,7 @@ def corrupted(split: Split, snr_db: Mapping[str, float], seed: int, events: froz
             raise UsageError(f"noise on input '{name}'", f"{level_db} dB is no ratio", "Give a number of dB")
         add = _background if name in events else _gaussian
         inputs[name] = add(name, inputs[name], 10 ** (level_db / 10), seed)
-    return Split(inputs, split.labels, split.skipped, split.bad)
+    return Split(inputs, split.labels, split.bad)
 
 
 def gaussian(x_D: NDArray[np.float32], ratio: float, draw: np.random.Generator) -> NDArray[np.float32]:

@@ -82,7 +82,8 @@ def test_by_step_and_by_sample_sum_to_the_totals():
 
 def test_spikes_by_step_and_sample_by_hand():
     """Thresholds that the input passes in known steps."""
-    model = Stepped(nn.Linear(2, 2, bias=False), snn.Leaky(beta=0.0, reset_mechanism="none")).eval()
+    neurons = snn.Leaky(beta=0.0, reset_mechanism="none", init_hidden=True)
+    model = Stepped(nn.Linear(2, 2, bias=False), neurons).eval()
     with torch.no_grad():
         model.layers[0].weight.copy_(torch.eye(2))
     x = torch.zeros(3, 4, 2)

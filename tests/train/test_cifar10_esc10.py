@@ -113,6 +113,7 @@ def test_bad_clips_and_classes_without_a_partner_are_named_counted_and_skipped(
     data = opened(files, skip_bad=True)
     # The clip without a fold counts with training; the test lost its clip and the two pictures of class 2.
     assert [data.split(part).skipped for part in PARTS] == [1, 0, 3]
+    assert data.split("test").bad[-1].endswith("no clip in part 'test' is of its class 2")
     assert {part: len(rows) for part, rows in data.clip_rows.items()} == {"train": 20, "val": 10, "test": 9}
     assert sorted(set(data.split("test").labels.tolist())) == [0, 1, 3, 4, 5, 6, 7, 8, 9]
 

@@ -202,6 +202,7 @@ def test_a_class_without_a_partner_is_named_counted_and_skipped(folders: dict[st
         opened(folders).split("test")
     split = opened(folders, skip_bad=True).split("test")
     assert (len(split), split.skipped) == (18, 2)
+    assert all("/Train/3/" in text and "no clip in part 'test' says 3" in text for text in split.bad)
     assert 3 not in split.labels
 
 

@@ -24,7 +24,7 @@ def sample(seed: int = 0, count: int = 5) -> Split:
         "spikes": draw.random((count, 8, 50)) < 0.3,
         "counts": draw.poisson(0.4, (count, 8, 50)),
     }
-    return Split({name: x.astype(np.float32) for name, x in inputs.items()}, np.arange(count), skipped=2)
+    return Split({name: x.astype(np.float32) for name, x in inputs.items()}, np.arange(count), bad=("a", "b"))
 
 
 def test_gaussian_by_hand() -> None:

@@ -36,7 +36,7 @@ def test_encoded_and_raw_inputs_may_be_mixed(tmp_path: Path) -> None:
     assert torch.equal(data.encoded["image"], encode(SWEEP, arrays["x_image"], T))
     assert np.array_equal(data.encoded["audio"].numpy(), arrays["x_audio"].swapaxes(0, 1))
     assert data.labels_N.tolist() == [0, 1, 2, 1, 0]
-    assert (data.raw, data.skipped) == (None, 0)
+    assert (data.raw, data.bad) == (None, ())
 
 
 def test_a_single_input_may_be_called_x_and_raw_samples_are_kept(tmp_path: Path) -> None:
@@ -51,10 +51,13 @@ def test_bad_samples_are_refused_or_skipped_and_counted(tmp_path: Path) -> None:
     arrays["x_image"][2, 0, 1, 1] = np.nan
     arrays["y"][4] = 3
     path = _write(tmp_path, arrays)
-    with pytest.raises(ArtefactError, match=r"sample 4: its label is not in 0..2 \(1 such\)"):
+    with pytest.raises(ArtefactError, match=r"sample 2: input 'image' holds NaN or infinity \(2 of 5 are bad\)"):
         load_file(path, TWO, T, 3, {"image": SWEEP})
     data = load_file(path, TWO, T, 3, {"image": SWEEP}, skip_bad=True)
-    assert data.skipped == 2
+    assert data.bad == (
+        f"{path}: sample 2: input 'image' holds NaN or infinity",
+        f"{path}: sample 4: its label 3 is not in 0..2",
+    )
     assert data.labels_N.tolist() == [0, 1, 1]
     assert data.encoded["audio"].shape == (T, 3, 3)
 
@@ -80,7 +83,7 @@ def _with(key: str, value: object) -> dict[str, np.ndarray]:
         (_with("x_audio", np.zeros((N, T, 4))), r"input 'audio': its shape is \[5, 4, 4\].*Give \[N, 4, 3\]"),
         (_with("x_audio", np.zeros((N, T + 1, 3))), r"input 'audio': its shape is \[5, 5, 3\]"),
         (_with("x_image", np.zeros((N, 1, 3, 2))), r"input 'image': encoded it is \[1, 3, 2\] a step"),
-        (_with("x_image", np.full((N, 1, 2, 2), np.inf)), "sample 0: input 'image' holds NaN or infinity .5 such"),
+        (_with("x_image", np.full((N, 1, 2, 2), np.inf)), "sample 0: input 'image' holds NaN or infinity .5 of 5 are bad"),
         (_with("x_image", np.full((N, 2), "a")), "input 'image': it is <U1"),
         (_with("x_image", np.array([None] * N)), "it is corrupt, or holds Python objects"),
     ],

@@ -26,20 +26,24 @@ class DataParams(BaseModel):
 class Split:
     """Samples before encoding: `inputs[name]` is [N, *shape] float32, `labels` [N] int64.
 
-    `skipped` says how many unreadable samples were left out, `bad` which of them are known by name, and why.
+    `bad` names each sample that was left out because it is unreadable or has no partner, and why.
     """
 
     inputs: Mapping[str, NDArray[np.float32]]
     labels: NDArray[np.int64]
-    skipped: int = 0
     bad: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def skipped(self) -> int:
+        """How many samples were left out."""
+        return len(self.bad)
+
     def take(self, rows: slice | NDArray[np.int64]) -> Split:
         """Return the samples at `rows`."""
-        return Split({name: x[rows] for name, x in self.inputs.items()}, self.labels[rows], self.skipped, self.bad)
+        return Split({name: x[rows] for name, x in self.inputs.items()}, self.labels[rows], self.bad)
 
 
 class Dataset(Protocol):

@@ -87,7 +87,7 @@ class Cifar10:
         image = self.source.pictures(part, chosen_N, draw)
         if self._noise:
             image += np.float32(self._noise) * draw.standard_normal(image.shape, dtype=np.float32)
-        return Split({"image": image}, labels[chosen_N], len(self.source.bad[part]), self.source.bad[part])
+        return Split({"image": image}, labels[chosen_N], self.source.bad[part])
 
 
 def augmented(pixels_N3HW: NDArray[np.uint8], shift: int, flip: bool, draw: np.random.Generator) -> NDArray[np.uint8]:

@@ -65,7 +65,7 @@ class Cifar10Esc10:
     def split(self, part: Part, epoch: int = 0) -> Split:
         """Return one part as pairs, every picture once; "train" is paired, augmented and made noisy anew each epoch.
 
-        `skipped` counts bad pictures and clips, and pictures whose class has no clip in the part.
+        `bad` names bad pictures and clips, and pictures whose class has no clip in the part.
 
         Raises:
             ArtefactError: a class has no clip in this part and `skip_bad` is not set.
@@ -84,8 +84,12 @@ class Cifar10Esc10:
         }
         for name, level in self._noise.items():
             inputs[name] += np.float32(level) * draw.standard_normal(inputs[name].shape, dtype=np.float32)
-        bad = self.pictures.bad[part] + self._bad_clips[part]
-        return Split(inputs, labels[picture_N], len(bad) + len(labels) - len(picture_N), bad)
+        lonely = tuple(
+            f"{self._params.file}: picture {row}: no clip in part '{part}' is of its class {label}"
+            for row, label in zip(self.pictures.rows[part], labels, strict=True)
+            if label in missing
+        )
+        return Split(inputs, labels[picture_N], self.pictures.bad[part] + self._bad_clips[part] + lonely)
 
     def _heard(self, clip_N: Rows, roll: int, draw: np.random.Generator) -> NDArray[np.float32]:
         by_N = draw.integers(-roll, roll + 1, len(clip_N))

@@ -134,7 +134,7 @@ def read_split(chosen: Recordings, params: NMnistData) -> Split:
     bad = tuple(text for text in faults if text)
     events = np.array(binned_N, np.float32).reshape(len(binned_N), *shapes(params)["events"])
     labels_N = chosen.labels_N[[counts is not None for counts in found]]
-    return Split({"events": events}, labels_N, len(bad), bad)
+    return Split({"events": events}, labels_N, bad)
 
 
 def read_events(path: Path) -> Events:

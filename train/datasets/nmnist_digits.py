@@ -114,6 +114,7 @@ class NMnistDigits:
         official = NMnistData(folder=params.nmnist, per_class=params.per_class, val_share=params.val_share)
         parts = NMnist(official, {}, self._split_seed, self._seed).parts
         files = stamped(path for chosen in parts.values() for path in chosen.paths)
+        self._event_paths = [path for path, _, _ in files]
         self._events, faults = _event_table(files, params.skip_bad)
         self._digits = np.concatenate([chosen.labels_N for chosen in parts.values()])
         ends = np.cumsum([len(chosen.paths) for chosen in parts.values()])[:-1]
@@ -134,8 +135,8 @@ class NMnistDigits:
     def split(self, part: Part, epoch: int = 0) -> Split:
         """Return one part as pairs; "train" is paired and augmented anew each epoch.
 
-        `skipped` counts the part's bad recordings of either kind, those whose class has no partner in the part, and
-        clips whose name says no digit, which could be any part's.
+        `bad` names the part's bad recordings of either kind, those whose class has no partner in the part, and clips
+        whose name says no digit, which could be any part's.
         """
         params, train = self._params, part == "train"
         draw = rng(self._split_seed, "pairs", *(("train", self._seed, epoch) if train else (part,)))
@@ -152,26 +153,29 @@ class NMnistDigits:
             ),
             "audio": self._heard(clip_N, cut_N2),
         }
-        bad = self._bad_events[part] + self._bad_clips[part]
-        split = Split(inputs, self._digits[visual_N], len(bad) + lonely, bad)
+        bad = self._bad_events[part] + self._bad_clips[part] + lonely
+        split = Split(inputs, self._digits[visual_N], bad)
         noise_seed = derived(self._seed, "train noise", epoch)
         return corrupted(split, params.train_noise_db, noise_seed, EVENTS) if train else split  # type: ignore[arg-type]
 
-    def pairs(self, part: Part, draw: np.random.Generator) -> tuple[Rows, Rows, int]:
-        """Return (event rows, clip rows, recordings without a partner): every event recording once.
+    def pairs(self, part: Part, draw: np.random.Generator) -> tuple[Rows, Rows, tuple[str, ...]]:
+        """Return (event rows, clip rows, what lacks a partner): every event recording once.
 
         Raises:
             ArtefactError: a class has no clip in this part and `skip_bad` is not set, or nothing is left.
         """
         visual, clips = self.visual_rows[part], self.audio_rows[part]
         digits, spoken = self._digits[visual], self.spoken.labels_N[clips]
-        lonely = int((~np.isin(digits, spoken)).sum())
+        lonely = tuple(
+            f"{self._event_paths[row]}: it has no partner: no clip in part '{part}' says {self._digits[row]}"
+            for row in visual[~np.isin(digits, spoken)]
+        )
         where = f"{self._params.recordings}, part '{part}'"
         if lonely and not self._params.skip_bad:
             missing = sorted({int(digit) for digit in digits} - {int(digit) for digit in spoken})
-            reason = f"no clip says {', '.join(map(str, missing))}, so {lonely} event recordings have no partner"
+            reason = f"no clip says {', '.join(map(str, missing))}, so {len(lonely)} event recordings have no partner"
             raise ArtefactError(where, reason, "Add clips, split otherwise, or skip them with --skip-bad")
-        if lonely == len(digits):
+        if len(lonely) == len(digits):
             raise ArtefactError(where, "no pair is left", "Repair the files, or take more of each digit")
         first_N, second_N = paired(digits, spoken, draw)
         return visual[first_N], clips[second_N], lonely

@@ -13,6 +13,7 @@ K = TypeVar("K")
 T = TypeVar("T")
 Stamped = tuple[Path, int, int]
 SHOWN = 10
+NOTED = 3
 
 
 def read_all(keys: Iterable[K], read: Callable[[K], T], skip_bad: bool) -> tuple[tuple[T | None, ...], tuple[str, ...]]:
@@ -58,7 +59,15 @@ def skipped_lines(part: Part, split: Split) -> list[str]:
     more = split.skipped - len(shown)
     lines = [f"{part}: {split.skipped} bad sample{'s' * (split.skipped > 1)} skipped, {len(split)} left"]
     lines += [f"  {text}" for text in shown]
-    return lines + ([f"  and {more} more" if shown else f"  {more} that no file names"] if more else [])
+    return lines + ([f"  and {more} more"] if more else [])
+
+
+def skipped_note(bad: Sequence[str]) -> str:
+    """Return what a note beside a figure says of the samples that were left out; "" where there are none."""
+    if not bad:
+        return ""
+    more = f"; and {len(bad) - NOTED} more" if len(bad) > NOTED else ""
+    return f"; {len(bad)} bad sample{'s' * (len(bad) > 1)} skipped ({'; '.join(bad[:NOTED])}{more})"
 
 
 def option(parameter: str) -> str:

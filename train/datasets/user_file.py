@@ -11,9 +11,10 @@ from __future__ import annotations
 import pickle
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +35,13 @@ class UserData:
         raw: the samples before encoding, which is what a twin takes; None where the file holds any
             input encoded.
         labels_N: the classes.
-        skipped: how many samples were left out because they hold NaN, infinity or a label out of range.
+        bad: which samples were left out, and why: they hold NaN, infinity or a label out of range.
     """
 
     encoded: Mapping[str, Tensor]
     raw: Split | None
     labels_N: NDArray[np.int64]
-    skipped: int
+    bad: tuple[str, ...]
 
 
 def load_file(
@@ -82,14 +83,20 @@ def load_file(
         if name not in encodings and x.shape[1:] != (timesteps, *shapes[name]):
             fix = f"Give [N, {timesteps}, {', '.join(map(str, shapes[name]))}], or raw samples and an encoding"
             raise _misfit(path, name, f"its shape is {list(x.shape)}, and the network's differs", fix)
-    good = _good(path, inputs, labels, classes, skip_bad)
+    faults = _faults(path, inputs, labels, classes)
+    good = np.array([not fault for fault in faults])
+    bad = tuple(f"{path}: sample {n}: {fault}" for n, fault in enumerate(faults) if fault)
+    if bad and not skip_bad:
+        _refuse(path, faults)
+    if not good.any():
+        raise ArtefactError(str(path), "no sample is left", "Repair the file")
     inputs = {name: x[good] for name, x in inputs.items()}
     encoded = {
         name: _steps(path, name, x, encodings.get(name), shapes[name], timesteps, derived(seed, "encode", name))
         for name, x in inputs.items()
     }
-    raw = Split(inputs, labels[good]) if set(inputs) <= set(encodings) else None
-    return UserData(encoded, raw, labels[good], int((~good).sum()))
+    raw = Split(inputs, labels[good], bad) if set(inputs) <= set(encodings) else None
+    return UserData(encoded, raw, labels[good], bad)
 
 
 def _read(path: Path) -> dict[str, NDArray[np.generic]]:
@@ -150,24 +157,23 @@ def _check_keys(path: Path, arrays: Mapping[str, NDArray[np.generic]], shapes: M
             raise ArtefactError(f"{path}: key '{key}'", "the network has no such input", fix)
 
 
-def _good(
-    path: Path, inputs: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64], classes: int, skip_bad: bool
-) -> NDArray[np.bool_]:
-    """Return which samples can be used; without `skip_bad` that is all, or an error."""
-    good = (labels >= 0) & (labels < classes)
-    reason = f"its label is not in 0..{classes - 1}"
-    if good.all() or skip_bad:
-        for name, x in inputs.items():
-            finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
-            if good.all() and not finite.all():
-                reason = f"input '{name}' holds NaN or infinity"
-            good = good & finite
-    bad = np.flatnonzero(~good)
-    if len(bad) and not skip_bad:
-        raise ArtefactError(f"{path}: sample {bad[0]}", f"{reason} ({len(bad)} such)", "Repair it, or pass --skip-bad")
-    if len(bad) == len(good):
-        raise ArtefactError(str(path), "no sample is left", "Repair the file")
-    return good
+def _faults(
+    path: Path, inputs: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64], classes: int
+) -> list[str]:
+    """Return what is wrong with each sample, "" for nothing."""
+    faults = ["" if 0 <= label < classes else f"its label {label} is not in 0..{classes - 1}" for label in labels]
+    for name, x in inputs.items():
+        finite = np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
+        for n in np.flatnonzero(~finite):
+            faults[n] = faults[n] or f"input '{name}' holds NaN or infinity"
+    return faults
+
+
+def _refuse(path: Path, faults: Sequence[str]) -> NoReturn:
+    first = next(n for n, fault in enumerate(faults) if fault)
+    count = sum(map(bool, faults))
+    reason = f"{faults[first]} ({count} of {len(faults)} are bad)"
+    raise ArtefactError(f"{path}: sample {first}", reason, "Repair it, or pass --skip-bad")
 
 
 def _steps(

@@ -17,7 +17,7 @@ from spikeport.errors import ArtefactError, UnavailableError, UsageError
 from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.av_folders.crema_d import EMOTIONS
-from spikeport.train.datasets.av_folders.crema_d_prepare import main, prepare
+from spikeport.train.datasets.av_folders.crema_d_prepare import Prepared, main, prepare
 from spikeport.train.datasets.av_folders.media import MediaFolder
 from spikeport.train.datasets.av_folders.video import decoded_frames
 
@@ -215,7 +215,8 @@ def test_a_distributed_clip_of_another_rate_is_not_prepared(tmp_path: Path) -> N
     write_sound(source / "AudioWAV" / "1001_DFA_SAD_XX.wav", 0, 8000)
     with pytest.raises(ArtefactError, match=r"1001_DFA_SAD_XX\.wav: its sample rate is 8000 Hz.*16000"):
         prepare(source, tmp_path / "out", decode=decode)
-    assert prepare(source, tmp_path / "out", skip_bad=True, decode=decode)["skipped"] == 1
+    (bad,) = prepare(source, tmp_path / "out", skip_bad=True, decode=decode).bad
+    assert "1001_DFA_SAD_XX.wav: its sample rate is 8000 Hz" in bad
 
 
 def test_a_clip_on_both_sides_is_refused(tmp_path: Path) -> None:
@@ -274,8 +275,8 @@ def decode(path: Path) -> list[Image.Image]:
 def test_distributed_clips_become_the_layout(tmp_path: Path) -> None:
     source = write_distributed(tmp_path / "in")
     test = frozenset(f"1002_DFA_{emotion}_XX" for emotion in EMOTIONS)
-    counts = prepare(source, tmp_path / "out", test=test, decode=decode)
-    assert counts == {"train": 6, "test": 6, "skipped": 0}
+    done = prepare(source, tmp_path / "out", test=test, decode=decode)
+    assert done == Prepared(6, 6, ())
     assert len(opened(tmp_path / "out").split("test")) == 6
     prepare(source, tmp_path / "again", test=test, decode=decode)
     prepare(source, tmp_path / "other", test=test, decode=decode, seed=1)
@@ -300,8 +301,9 @@ def test_bad_distributed_clips_are_named_or_skipped(tmp_path: Path) -> None:
     (source / "AudioWAV" / "1001_DFA_FEA_XX.wav").unlink()
     soundfile.write(source / "AudioWAV" / "1001_DFA_HAP_XX.wav", np.zeros(100), 16_000)
     write_sound(source / "AudioWAV" / "1001_DFA_BOR_XX.wav", 0)
-    counts = prepare(source, tmp_path / "out", skip_bad=True, decode=decode)
-    assert counts == {"train": 8, "test": 0, "skipped": 5}
+    done = prepare(source, tmp_path / "out", skip_bad=True, decode=decode)
+    assert (done.train, done.test, len(done.bad)) == (8, 0, 5)
+    assert "1001_DFA_ANG_XX.flv: it cannot be decoded" in done.bad[0]
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == len(list((tmp_path / "out").rglob("*.wav"))) == 8
     with pytest.raises(ArtefactError, match=r"1001_DFA_ANG_XX.flv: it cannot be decoded"):
         prepare(source, tmp_path / "no", decode=decode)

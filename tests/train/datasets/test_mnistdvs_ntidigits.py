@@ -249,6 +249,7 @@ def test_a_class_without_partner_is_refused(written: Path, tmp_path: Path) -> No
         opened(written, **params).split("test")
     left = opened(written, skip_bad=True, **params).split("test")
     assert (len(left), left.skipped) == (45, 5)
+    assert left.bad[0].endswith("it has no partner: no utterance in part 'test' says 9")
 
 
 def test_what_is_not_there_is_named(written: Path, tmp_path: Path) -> None:

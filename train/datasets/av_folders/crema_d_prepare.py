@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,22 @@ from spikeport.files import new_folder
 from spikeport.train.datasets.av_folders.clips import Rates, read_sound
 from spikeport.train.datasets.av_folders.crema_d import EMOTIONS, NAME, RATE_HZ, SOURCE, listed_names
 from spikeport.train.datasets.av_folders.video import decoded_frames
+from spikeport.train.datasets.reading import fault
 from spikeport.train.seeds import rng
 
 _VIDEOS = (".flv", ".mp4", ".avi")
 _JPEG_QUALITY = 95
 _FIX = "Get it again, or skip it with --skip-bad"
 Decode = Callable[[Path], Sequence[Image.Image]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How many clips were written to each part, and which were skipped, and why."""
+
+    train: int
+    test: int
+    bad: tuple[str, ...]
 
 
 def prepare(
@@ -38,8 +49,8 @@ def prepare(
     seed: int = 0,
     skip_bad: bool = False,
     decode: Decode = decoded_frames,
-) -> dict[str, int]:
-    """Write the layout to the new folder `out`; return how many clips were written to train and test, and skipped.
+) -> Prepared:
+    """Write the layout to the new folder `out`; return how many clips were written, and what was skipped.
 
     Args:
         source: the folder that holds `VideoFlash` and `AudioWAV`.
@@ -47,7 +58,7 @@ def prepare(
         frames: frames of each clip.
         test: names of the clips of the test part.
         seed: decides which frame, where it is one.
-        skip_bad: leave bad clips out and count them.
+        skip_bad: leave bad clips out and name them.
         decode: returns all frames of a video.
 
     Raises:
@@ -58,20 +69,21 @@ def prepare(
     if frames < 1:
         raise UsageError(f"--frames {frames}", "a clip needs at least one", "Raise it")
     videos, sounds = _files(source / "VideoFlash", _VIDEOS), _files(source / "AudioWAV", (".wav",))
-    counts = {"train": 0, "test": 0, "skipped": 0}
+    written: dict[str, int] = {"train": 0, "test": 0}
+    bad: list[str] = []
     with new_folder(out) as aside:
         for name in sorted(set(videos) | set(sounds) | test):
             part = "test" if name in test else "train"
             try:
                 _one(name, videos.get(name), sounds.get(name), aside / part, frames, seed, decode)
-            except ArtefactError:
+                written[part] += 1
+            except ArtefactError as error:
                 if not skip_bad:
                     raise
-                part = "skipped"
-            counts[part] += 1
-        if not counts["train"]:
+                bad.append(fault(error))
+        if not written["train"]:
             raise ArtefactError(str(source), "no clip is left to train on", "Repair the files")
-    return counts
+    return Prepared(written["train"], written["test"], tuple(bad))
 
 
 def _one(
@@ -122,15 +134,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=1, help="frames of each clip")
     parser.add_argument("--test-list", type=Path, help="CSV file whose first column names the test clips")
     parser.add_argument("--seed", type=int, default=0, help="decides which frame, where it is one")
-    parser.add_argument("--skip-bad", action="store_true", help="skip and count bad clips")
+    parser.add_argument("--skip-bad", action="store_true", help="skip bad clips and name them")
     args = parser.parse_args(arguments)
     try:
         test = frozenset(listed_names(args.test_list)) if args.test_list else frozenset()
-        counts = prepare(args.source, args.out, args.frames, test, args.seed, args.skip_bad)
+        done = prepare(args.source, args.out, args.frames, test, args.seed, args.skip_bad)
     except SpikeportError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
-    sys.stdout.write(json.dumps(counts) + "\n")
+    for text in done.bad:
+        sys.stderr.write(f"skipped: {text}\n")
+    sys.stdout.write(json.dumps({"train": done.train, "test": done.test, "skipped": len(done.bad)}) + "\n")
     return 0
 
 

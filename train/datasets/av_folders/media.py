@@ -123,7 +123,7 @@ class MediaFolder:
             reason = f"none of the {len(samples)} clips of part '{part}' is left"
             raise ArtefactError(str(self._params.folder), reason, "Repair the files, or take more of each class")
         kept = {name: x[: len(labels)] for name, x in inputs.items()}
-        return Split(kept, np.array(labels, np.int64), len(bad), tuple(map(fault, bad)))
+        return Split(kept, np.array(labels, np.int64), tuple(map(fault, bad)))
 
     def _sound(self, sample: Sample) -> Picture:
         if sample.fault:

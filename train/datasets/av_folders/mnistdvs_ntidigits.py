@@ -118,7 +118,7 @@ class MnistDvsNtidigits:
     def split(self, part: Part, epoch: int = 0) -> Split:
         """Return one part as pairs; "train" is paired and moved anew each epoch.
 
-        `skipped` counts the part's bad recordings of either kind, those whose class has no partner in the part, and
+        `bad` names the part's bad recordings of either kind, those whose class has no partner in the part, and
         utterances whose name says no digit, which could be any part's.
 
         Raises:
@@ -131,7 +131,7 @@ class MnistDvsNtidigits:
         (videos, bad_videos), (clips, bad_clips) = self._good_videos(part), self._good_clips(part)
         spoken = self.spoken[_side(part)]
         labels_N, spoken_N = self._videos.labels_N[videos], spoken.labels_N[clips]
-        lonely = self._lonely(part, labels_N, spoken_N)
+        lonely = self._lonely(part, videos, spoken_N)
         video_N, clip_N = paired(labels_N, spoken_N, draw)
         visual = np.stack([self._seen[row] for row in videos[video_N]])
         audio = np.stack([self._heard[_side(part), row] for row in clips[clip_N]])
@@ -142,8 +142,8 @@ class MnistDvsNtidigits:
         misnamed = tuple(
             f"{self._params.audio}: {_side(part)} utterance '{name}': no digit" for name in spoken.misnamed
         )
-        bad = bad_videos + bad_clips + misnamed
-        return Split({"visual": visual, "audio": audio}, labels_N[video_N], len(bad) + lonely, bad)
+        bad = bad_videos + bad_clips + misnamed + lonely
+        return Split({"visual": visual, "audio": audio}, labels_N[video_N], bad)
 
     def _good_videos(self, part: Part) -> tuple[Rows, tuple[str, ...]]:
         """Read what was not read before; return the rows that can be used, and what is wrong with the others."""
@@ -163,8 +163,9 @@ class MnistDvsNtidigits:
 
             return _read_rows(self.audio_rows[part], self._heard, lambda row: (side, row), read, self._params.skip_bad)
 
-    def _lonely(self, part: Part, labels_N: Rows, spoken_N: Rows) -> int:
-        """Return how many recordings have no utterance of their class in this part."""
+    def _lonely(self, part: Part, videos: Rows, spoken_N: Rows) -> tuple[str, ...]:
+        """Return which recordings have no utterance of their class in this part."""
+        labels_N = self._videos.labels_N[videos]
         lonely = ~np.isin(labels_N, spoken_N)
         where = f"{self._params.audio}, part '{part}'"
         if lonely.all():
@@ -173,7 +174,8 @@ class MnistDvsNtidigits:
             missing = ", ".join(map(str, np.unique(labels_N[lonely])))
             reason = f"no utterance says {missing}, so {lonely.sum()} MNIST-DVS recordings have no partner"
             raise ArtefactError(where, reason, "Get the file again, or skip them with --skip-bad")
-        return int(lonely.sum())
+        without = f"it has no partner: no utterance in part '{part}' says"
+        return tuple(f"{self._videos.paths[n]}: {without} {self._videos.labels_N[n]}" for n in videos[lonely])
 
 
 def _side(part: Part) -> ntidigits.Side:
