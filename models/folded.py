@@ -18,6 +18,7 @@ from torch import Tensor, fx, nn
 
 from spikeport.models import leaky_kernels
 from spikeport.models.state import reset_state
+from spikeport.models.surrogate import SigmoidSurrogate
 
 _CACHED = "_spikeport_folded"
 _DETACHED = "_spikeport_detached"
@@ -141,11 +142,12 @@ class _LeakyWindow(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         """Return the gradient of x_TBN."""
         v_TBN, decay, threshold = ctx.saved_tensors
-        alpha = _atan_alpha(ctx.surrogate)
-        if alpha is not None and leaky_kernels.fits(v_TBN):
+        compiled = _compiled_backward(ctx.surrogate)
+        if compiled is not None and leaky_kernels.fits(v_TBN):
+            run, sharpness = compiled
             g_TBN = torch.empty_like(v_TBN)
             kept = float(decay) if ctx.carried else 0.0
-            leaky_kernels.run_back_atan(grads[0], v_TBN, g_TBN, kept, float(threshold), alpha)
+            run(grads[0], v_TBN, g_TBN, kept, float(threshold), sharpness)
             return g_TBN, None, None, None, None
         with torch.enable_grad():
             over_TBN = (v_TBN - threshold).requires_grad_()
@@ -161,8 +163,13 @@ class _LeakyWindow(torch.autograd.Function):
         return g_TBN, None, None, None, None
 
 
-def _atan_alpha(spike_grad: Any) -> float | None:
-    """Return the sharpness of a `snntorch.surrogate.atan`, which is a closure over it; None of any other."""
+def _compiled_backward(spike_grad: Any) -> tuple[Callable[..., None], float] | None:
+    """Return the kernel of a surrogate that has one and the surrogate's sharpness; `None` for any other.
+
+    `snntorch.surrogate.atan` is a closure over its sharpness.
+    """
+    if type(spike_grad) is SigmoidSurrogate:
+        return leaky_kernels.run_back_sigmoid, spike_grad.slope
     if getattr(spike_grad, "__code__", None) is not _ATAN.__code__:
         return None
-    return float(spike_grad.__closure__[_ALPHA].cell_contents)
+    return leaky_kernels.run_back_atan, float(spike_grad.__closure__[_ALPHA].cell_contents)

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,6 +25,7 @@ class _Kernels(NamedTuple):
     forward: Kernel
     backward: Kernel
     backward_atan: Kernel
+    backward_sigmoid: Kernel
 
 
 Array = NDArray[np.generic]
@@ -48,6 +50,15 @@ def run_back_atan(ds_T: Tensor, v_T: Tensor, g_T: Tensor, decay: float, threshol
     """Write `g[t] = ds[t] (alpha / 2) / (1 + (pi alpha (v[t] - threshold) / 2)^2) + decay (1 - s[t]) g[t+1]`."""
     scalars = _scalars(g_T, decay, threshold, 1, alpha / 2, math.pi / 2 * alpha)
     _kernels().backward_atan(_rows(ds_T), _rows(v_T), _rows(g_T), *scalars)
+
+
+def run_back_sigmoid(ds_T: Tensor, v_T: Tensor, g_T: Tensor, decay: float, threshold: float, slope: float) -> None:
+    """Write `g[t] = ds[t] slope s (1 - s) + decay (1 - r[t]) g[t+1]`, `s = sigmoid(slope (v[t] - threshold))`.
+
+    Sigmoids are torch's, which takes several numbers at a time, and stand in g_T before they are used.
+    """
+    torch.sub(v_T, threshold, out=g_T).mul_(slope).sigmoid_()
+    _kernels().backward_sigmoid(_rows(ds_T), _rows(v_T), _rows(g_T), *_scalars(g_T, decay, threshold, 1, slope))
 
 
 def _rows(x_T: Tensor) -> Array:
@@ -114,4 +125,20 @@ def _kernels() -> _Kernels:
             slope(ds_TM[t], v_TM[t], g_TM[t], threshold, one, half, inner)
             carry(g_TM[t], v_TM[t], g_TM[t + 1], decay, threshold)
 
-    return _Kernels(forward, backward, backward_atan)
+    @numba.njit(nogil=True)
+    def logistic(ds_M: Any, g_M: Any, one: Any, slope: Any) -> None:
+        for m in range(g_M.size):
+            s = g_M[m]
+            g_M[m] = ds_M[m] * (slope * s * (one - s))
+
+    @numba.njit(nogil=True)
+    def backward_sigmoid(
+        ds_TM: Any, v_TM: Any, g_TM: Any, decay: Any, threshold: Any, one: Any, slope: Any
+    ) -> None:
+        last = len(g_TM) - 1
+        logistic(ds_TM[last], g_TM[last], one, slope)
+        for t in range(last - 1, -1, -1):
+            logistic(ds_TM[t], g_TM[t], one, slope)
+            carry(g_TM[t], v_TM[t], g_TM[t + 1], decay, threshold)
+
+    return _Kernels(forward, backward, backward_atan, backward_sigmoid)
