@@ -132,9 +132,7 @@ def _kernels() -> _Kernels:
             g_M[m] = ds_M[m] * (slope * s * (one - s))
 
     @numba.njit(nogil=True)
-    def backward_sigmoid(
-        ds_TM: Any, v_TM: Any, g_TM: Any, decay: Any, threshold: Any, one: Any, slope: Any
-    ) -> None:
+    def backward_sigmoid(ds_TM: Any, v_TM: Any, g_TM: Any, decay: Any, threshold: Any, one: Any, slope: Any) -> None:
         last = len(g_TM) - 1
         logistic(ds_TM[last], g_TM[last], one, slope)
         for t in range(last - 1, -1, -1):
