@@ -93,6 +93,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "rate": (lambda: ogg(tone(500, rate_hz=22_050), 22_050), "its sample rate is 22050 Hz, and 44100 Hz are expected"),
     "stereo": (lambda: ogg(np.stack([tone(500)] * 2, 1)), "it has 2 channels"),
     "silent": (lambda: ogg(np.zeros(70_000)), "it is silent"),
+    "last bit": (lambda: ogg(1e-4 * tone(500)), "it is silent: it stays within .e-05 of its mean"),
     "short": (lambda: ogg(tone(500, 0.5)), r"its 22050 samples are shorter than 1\.5 s"),
 }
 

@@ -143,11 +143,14 @@ def shortened(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+LAST_BITS = np.random.default_rng(0).integers(-1, 2, 1600).astype(np.int16)
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "unreadable": (corrupt, "it cannot be read"),
     "truncated": (shortened, "it cannot be read"),
     "rate": (lambda path: wavfile.write(path, 16_000, tone(500)), "its sample rate is 16000 Hz, and 8000 Hz are"),
     "silent": (lambda path: wavfile.write(path, 8000, np.zeros(1600, np.int16)), "it is silent"),
+    "last bit": (lambda path: wavfile.write(path, 8000, LAST_BITS), "it is silent: it stays within 3e-05 of its mean"),
+    "offset": (lambda path: wavfile.write(path, 8000, 1000 + LAST_BITS), "it is silent"),
     "short": (lambda path: wavfile.write(path, 8000, tone(500, 0.02)), "its 160 samples are fewer than 240"),
     "stereo": (lambda path: wavfile.write(path, 8000, np.stack([tone(500)] * 2, 1)), ".*one channel of 16 bits"),
     "bits": (lambda path: wavfile.write(path, 8000, tone(500).astype(np.float32)), ".*one channel of 16 bits"),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from spikeport.errors import ArtefactError
 from spikeport.train.datasets.mel import below_loudest, log_mel
 from spikeport.train.datasets.reading import Stamped, option, read_all, stamped
+from spikeport.train.datasets.silence import refuse_silence
 
 CLASSES = 10
 RATE_HZ = 44_100
@@ -124,8 +125,7 @@ def read_clip(content: bytes, subject: str) -> NDArray[np.float32]:
         raise ArtefactError(subject, f"it has {sound_S.shape[1]} channels, and one is expected", _FIX)
     if len(sound_S) < LEAST_SECONDS * RATE_HZ:
         raise ArtefactError(subject, f"its {len(sound_S)} samples are shorter than {LEAST_SECONDS:g} s", _FIX)
-    if (sound_S == sound_S[0]).all():
-        raise ArtefactError(subject, "it is silent", _FIX)
+    refuse_silence(subject, sound_S, _FIX)
     return np.asarray(sound_S, np.float32)
 
 

@@ -16,6 +16,7 @@ from scipy.io import wavfile
 
 from spikeport.errors import ArtefactError
 from spikeport.train.datasets.reading import option
+from spikeport.train.datasets.silence import refuse_silence
 
 RATE_HZ = 8000
 LEAST_SAMPLES = 240
@@ -91,6 +92,6 @@ def read_spoken(path: Path) -> NDArray[np.float32]:
         raise ArtefactError(str(path), reason, _FIX)
     if len(sound_S) < LEAST_SAMPLES:
         raise ArtefactError(str(path), f"its {len(sound_S)} samples are fewer than {LEAST_SAMPLES} (30 ms)", _FIX)
-    if (sound_S == sound_S[0]).all():
-        raise ArtefactError(str(path), "it is silent", _FIX)
-    return np.asarray(sound_S, np.float32) / np.float32(32768)
+    full_S = np.asarray(sound_S, np.float32) / np.float32(32768)
+    refuse_silence(str(path), full_S, _FIX)
+    return full_S

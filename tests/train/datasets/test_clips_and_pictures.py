@@ -83,22 +83,38 @@ def test_resizing_is_bilinear_between_pixel_centres() -> None:
     np.testing.assert_allclose(found[0, 0], [0, 1, 3, 4])
 
 
+SIGN_S = np.tile([1.0, -1.0], 50)
+
+
 def test_sounds_are_mixed_down_and_resampled(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", 1, rate_hz=44_100, seconds=0.2, channels=2)
     sound_S = read_sound(path, 22_050)
     assert abs(len(sound_S) - 4410) <= 1
     spectrum = np.abs(np.fft.rfft(sound_S))
     assert np.fft.rfftfreq(len(sound_S), 1 / 22_050)[spectrum.argmax()] == pytest.approx(1000, abs=5)
-    soundfile.write(path, np.stack([np.full(100, 0.5), np.full(100, -0.1)], 1), 22_050, subtype="FLOAT")
-    np.testing.assert_allclose(read_sound(path, 22_050), 0.2, atol=1e-6)
-    soundfile.write(path, np.full(100, 3.0), 22_050, subtype="FLOAT")
-    assert read_sound(path, 22_050).max() == 1
+    soundfile.write(path, np.outer(SIGN_S, [0.5, -0.1]), 22_050, subtype="FLOAT")
+    np.testing.assert_allclose(read_sound(path, 22_050), 0.2 * SIGN_S, atol=1e-6)
+    soundfile.write(path, 3.0 * SIGN_S, 22_050, subtype="FLOAT")
+    assert np.array_equal(read_sound(path, 22_050), SIGN_S)
+
+
+REASONS = {
+    "missing": "cannot be read as sound",
+    "garbage": "cannot be read as sound",
+    "silent": "silent",
+    "constant": "silent",
+    "empty": "no sample",
+    "nan": "NaN",
+    "slow": "sample rate is 100 Hz",
+    "cut": "truncated",
+}
 
 
 def bad_sounds(folder: Path) -> dict[str, Path]:
-    files = {name: folder / f"{name}.wav" for name in ("missing", "garbage", "silent", "empty", "nan", "slow", "cut")}
+    files = {name: folder / f"{name}.wav" for name in REASONS}
     files["garbage"].write_bytes(b"RIFF no sound at all")
-    soundfile.write(files["silent"], np.full(1000, 2e-5), 16_000)
+    soundfile.write(files["silent"], 9e-5 * np.sin(np.arange(1000)), 16_000)
+    soundfile.write(files["constant"], np.full(1000, 0.5), 16_000)
     soundfile.write(files["empty"], np.zeros(0), 16_000)
     soundfile.write(files["nan"], np.array([0.1, np.nan]), 16_000, subtype="FLOAT")
     soundfile.write(files["slow"], np.ones(100), 100)
@@ -107,18 +123,7 @@ def bad_sounds(folder: Path) -> dict[str, Path]:
     return files
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("missing", "cannot be read as sound"),
-        ("garbage", "cannot be read as sound"),
-        ("silent", "silent"),
-        ("empty", "no sample"),
-        ("nan", "NaN"),
-        ("slow", "sample rate is 100 Hz"),
-        ("cut", "truncated"),
-    ],
-)
+@pytest.mark.parametrize(("name", "reason"), REASONS.items())
 def test_a_bad_sound_is_named(tmp_path: Path, name: str, reason: str) -> None:
     path = bad_sounds(tmp_path)[name]
     with pytest.raises(ArtefactError, match=f"{path}.*{reason}.*--skip-bad"):

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from spikeport.errors import ArtefactError
+from spikeport.train.datasets.silence import refuse_silence
 
-# -80 dB of full scale: below it, a 16-bit file holds its last bits only.
-SILENT_PEAK = 1e-4
 _FIX = "Get it again, or skip it with --skip-bad"
 
 
@@ -61,9 +60,7 @@ def read_sound(path: Path, rate_hz: int, rates: Rates = ANY_RATE) -> NDArray[np.
     if _cut_short(path):
         raise ArtefactError(str(path), "it ends before the length that its header says: it is truncated", _FIX)
     sound_S = sound_SL.mean(1)
-    peak = float(np.abs(sound_S).max())
-    if peak < SILENT_PEAK:
-        raise ArtefactError(str(path), f"it is silent: no sample exceeds {peak:.1g} of full scale", _FIX)
+    refuse_silence(str(path), sound_S, _FIX)
     return np.clip(resampled(sound_S, own_hz, rate_hz), -1, 1)
 
 
