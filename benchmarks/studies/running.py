@@ -71,17 +71,18 @@ def run_study(
 
     Raises:
         UsageError: `out` holds a run or a score of another recipe.
+        ArtefactError: the data of a run cannot be opened; nothing was trained or written then.
     """
     tasks = _tasks(study, out, chosen(study, only), device)
-    known = read_outcomes(out)
-    _check_known(study, known, out)
+    known = _known(study, out)
     todo = [task for task in tasks if not _is_done(task, known.get((task.variant, task.seed)))]
     if len(todo) < len(tasks):
         say(f"{len(tasks) - len(todo)} of {len(tasks)} runs are trained and scored already")
+    _check_data(todo, say)
     out.mkdir(parents=True, exist_ok=True)
     for count, (task, outcome) in enumerate(_outcomes(todo, jobs, say), 1):
         # Read again: a second command may have worked on other variants of the same folder meanwhile.
-        known = read_outcomes(out) | {(outcome.variant, outcome.seed): outcome}
+        known = _known(study, out) | {(outcome.variant, outcome.seed): outcome}
         _write(study, out, known)
         say(f"[{count}/{len(todo)}] {task.name}: {_told(outcome)}")
     _write(study, out, known)
@@ -138,12 +139,28 @@ def _check_folder(folder: Path, recipe: Recipe) -> None:
         check_same(folder, parse_recipe(read_yaml(file)), recipe, "trained by", fix)
 
 
-def _check_known(study: Study, known: dict[tuple[str, int], Outcome], out: Path) -> None:
-    """Raise where scores that would stand in the same table are of another recipe."""
-    for (variant, seed), outcome in known.items():
+def _check_data(tasks: Sequence[Task], say: Say) -> None:
+    """Raise before anything is trained where the data of a run cannot be opened: it would fail like all others."""
+    for recipe in {task.recipe.data.model_dump_json(): task.recipe for task in tasks}.values():
+        say(f"opening {recipe.data.name}")
+        open_dataset(recipe)
+
+
+def _known(study: Study, out: Path) -> dict[tuple[str, int], Outcome]:
+    """Return the outcomes in `out`, but failures of another recipe, which say nothing of this one.
+
+    Raises:
+        UsageError: scores that would stand in the same table are of another recipe.
+    """
+    found = {}
+    for (variant, seed), outcome in read_outcomes(out).items():
         if variant in study.variants and outcome.recipe_sha256 != digest(recipe_of(study, variant, seed)):
+            if outcome.status == "failed":
+                continue
             reason = f"it has scores of '{variant}' with seed {seed} by another recipe"
             raise UsageError(str(out), reason, "Use the same study and --set, or name another --out")
+        found[variant, seed] = outcome
+    return found
 
 
 def _is_done(task: Task, known: Outcome | None) -> bool:

@@ -166,6 +166,40 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(done, settings, tmp_path,
     assert "## Not trained" not in (folder / "out" / "table.md").read_text()
 
 
+def test_data_that_are_not_there_stop_it_before_the_first_run(done, settings, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(running, "run_one", lambda task: pytest.fail(f"{task.name} runs"))
+    gone = ["--set", f"data.params.nmnist={tmp_path / 'gone'}"]
+    assert main(["study", str(done / "tiny.yaml"), "--out", str(tmp_path / "out"), *settings, *gone]) == 1
+    said = capsys.readouterr().err
+    assert said.count(f"{tmp_path / 'gone' / 'Train'}: there is no such folder. Name the folder") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_each_data_part_is_opened_once(settings, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(running, "open_dataset", lambda recipe: opened.append(recipe.data.params["steps"]))
+    monkeypatch.setattr(running, "run_one", lambda task: outcome(task.variant, task.seed, [1], status="failed"))
+    fewer = ["data.params.steps=2", "timesteps=2"]
+    path = study_file(tmp_path, variants={"add": [], "audio": ["model.params.modality=audio"], "fewer": fewer})
+    argv = ["study", str(path), "--out", str(tmp_path / "out"), "--seeds", "0,1", *settings]
+    assert main(argv) == 1
+    assert sorted(opened) == [2, 4]
+
+
+def test_failures_of_another_recipe_are_run_again(done, settings, tmp_path, monkeypatch):
+    folder = copy(done, tmp_path)
+    stored = json.loads((folder / "out" / "study.json").read_text())
+    for one in stored["outcomes"]:
+        one |= {"status": "failed", "reason": "no data", "recipe_sha256": "0" * 64, "scores": []}
+    (folder / "out" / "study.json").write_text(json.dumps(stored))
+    argv = ["study", str(folder / "tiny.yaml"), "--out", str(folder / "out"), *settings]
+    assert main([*argv, "--only", "add"]) == 0
+    assert "no data" not in (folder / "out" / "table.md").read_text()
+    assert set(read_outcomes(folder / "out")) == {("add", 0)}
+    assert main(argv) == 0
+    assert {o.status for o in read_outcomes(folder / "out").values()} == {"ok"}
+
+
 @pytest.mark.slow
 def test_processes_score_what_one_does(done, settings, tmp_path):
     out = tmp_path / "out"
