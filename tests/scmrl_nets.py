@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.scmrl.build import build
+from spikeport.models.scmrl.fusion import Align
 from spikeport.models.scmrl.params import ScmrlParams
 
 SHAPES = {"audio": (1, 8, 8), "visual": (2, 17, 17)}
@@ -35,6 +37,26 @@ def samples(timesteps: int = 4, batch: int = 6, seed: int = 0) -> dict[str, Tens
 def network(form: str = "fixed", seed: int = 0, **changes: Any) -> SpikingNetwork:
     torch.manual_seed(seed)
     return build(params(form, **changes), SHAPES, CLASSES)
+
+
+ACTIVE = {"v_threshold": 0.5, "attention_threshold": 0.05}
+
+
+def awake(net: SpikingNetwork, inputs: dict[str, Tensor]) -> SpikingNetwork:
+    """Settle a network of `ACTIVE` parameters so that every part of it spikes, the alignment layers too."""
+    with torch.no_grad():
+        for layer in net.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.bias.add_(0.5)
+            if isinstance(layer, Align):
+                layer.linear.weight.abs_().mul_(3)
+    return settled(net, inputs)
+
+
+def rates(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the means of what the cross-modal mechanism hands on."""
+    inner = ("gate", "residual", "aligned")
+    return {name: float(x.mean()) for name, x in tensors.items() if name.startswith(inner)}
 
 
 def settled(net: SpikingNetwork, inputs: dict[str, Tensor]) -> SpikingNetwork:

@@ -59,11 +59,12 @@ def build(params: ScmrlParams, shapes: Shapes, classes: int) -> SpikingNetwork:
 
 def spiking(params: ScmrlParams) -> Neurons:
     """Return the spiking network's neurons."""
-    # The published code asks for 0.5 behind the attention and gets 1.0.
-    behind_attention = params.v_threshold if params.has("attention-threshold") else params.attention_threshold
+    # The published code asks for 0.5 behind the attention and in the alignment layer, and gets 1.0.
+    ignored = params.v_threshold if params.has("attention-threshold") else None
     return Neurons(
         plain=partial(lif, params),
-        attention=partial(lif, params, behind_attention),
+        attention=partial(lif, params, ignored or params.attention_threshold),
+        align=partial(lif, params, ignored or params.align_threshold or params.attention_threshold),
         slow=partial(lif, params, tau=params.trace_tau),
         both=partial(Coincidence, params.slope),
     )
@@ -150,7 +151,7 @@ def _s_cmrl(params: ScmrlParams, tokens: Tokens, classes: int, neurons: Neurons)
     else:
         residuals = tuple(f"gate_{side}_{params.branches[0]}" for side in SIDES)
     hidden = params.mlp_ratio * params.channels
-    fuse = ResidualMlp(params.channels, hidden, params.alpha, params.align, neurons.plain)
+    fuse = ResidualMlp(params.channels, hidden, params.alpha, neurons.align if params.align else None, neurons.plain)
     segments.append(Segment("fuse", "step", fuse, (*EMBEDDED, *residuals), (*TOKENS, *ALIGNED)))
     return [*segments, _readout(params, classes)]
 

@@ -26,13 +26,15 @@ class Align(nn.Module):
 
 
 class ResidualMlp(nn.Module):
-    """`x' = x + alpha r`, `y = x' + MLP(x')` for both modalities, r being aligned where there is an alignment."""
+    """`x' = x + alpha r`, `y = x' + MLP(x')` for both modalities, r being aligned by the neurons `align`, if any."""
 
-    def __init__(self, channels: int, hidden: int, alpha: float, align: bool, activation: Activation) -> None:
+    def __init__(
+        self, channels: int, hidden: int, alpha: float, align: Activation | None, activation: Activation
+    ) -> None:
         super().__init__()
         self.alpha = alpha
-        self.align_audio = Align(channels, activation) if align else nn.Identity()
-        self.align_visual = Align(channels, activation) if align else nn.Identity()
+        self.align_audio = nn.Identity() if align is None else Align(channels, align)
+        self.align_visual = nn.Identity() if align is None else Align(channels, align)
         self.mlp_audio = Mlp(channels, hidden, activation)
         self.mlp_visual = Mlp(channels, hidden, activation)
 

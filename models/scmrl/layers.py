@@ -28,12 +28,14 @@ class Neurons:
     Attributes:
         plain: everywhere.
         attention: behind the attention's products.
+        align: in the semantic alignment layer.
         slow: the chip form's traces.
         both: of two arguments, the chip form's coincidences.
     """
 
     plain: Activation
     attention: Activation
+    align: Activation
     slow: Activation
     both: Activation
 

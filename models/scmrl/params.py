@@ -55,6 +55,8 @@ class ScmrlParams(Params):
         trace_tau: that of the chip form's temporal gate, which remembers the past.
         v_threshold: firing threshold.
         attention_threshold: that of the neurons behind the attention.
+        align_threshold: that of the alignment layer's neurons; by default attention_threshold, as the published code
+            asks for both.
         fires: `at` the threshold too, v >= v_threshold, as the published code; or only `above`, as snnTorch, NIR and
             chips do. By default `at` in `paper`, `above` elsewhere.
         slope: of the surrogate gradient, the derivative of sigmoid(slope (v - v_threshold)).
@@ -78,6 +80,7 @@ class ScmrlParams(Params):
     trace_tau: Annotated[float, Field(gt=1)] = 8.0
     v_threshold: Annotated[float, Field(gt=0)] = 1.0
     attention_threshold: Annotated[float, Field(gt=0)] = 0.5
+    align_threshold: Annotated[float, Field(gt=0)] | None = None
     fires: Literal["at", "above"] | None = None
     slope: Annotated[float, Field(gt=0)] = 4.0
     faults: tuple[Fault, ...] | None = None

@@ -30,7 +30,7 @@ class ScmrlTwin(SideTwin):
     def __init__(self, params: ScmrlParams, shapes: Shapes, classes: int, equivalent: Equivalent) -> None:
         super().__init__(params, shapes, equivalent)
         relu = partial(rectifier, equivalent)
-        neurons = Neurons(plain=relu, attention=relu, slow=relu, both=Product)
+        neurons = Neurons(plain=relu, attention=relu, align=relu, slow=relu, both=Product)
         made = embeddings(params, shapes, neurons)
         self.embeddings = nn.ModuleDict({str(side): module for side, module in made.items()})
         segments = behind(params, token_grid(params, shapes), classes, neurons)

@@ -8,7 +8,7 @@ import nir
 import numpy as np
 import pytest
 import torch
-from scmrl_nets import network, samples, settled
+from scmrl_nets import ACTIVE, awake, network, rates, samples
 
 from spikeport.deploy.pipeline import lower_network, run_network
 from spikeport.deploy.reference import ReferenceBackend
@@ -17,12 +17,10 @@ from spikeport.export.call import export
 from spikeport.export.stages import HostStage
 from spikeport.models.network import SpikingNetwork
 
-ACTIVE = {"v_threshold": 0.5, "attention_threshold": 0.05}
-
 
 def exported(form: str, folder: Path, **changes: object) -> tuple[SpikingNetwork, Bundle]:
     inputs = samples()
-    net = settled(network(form, **ACTIVE, **changes), inputs)
+    net = awake(network(form, **ACTIVE, **changes), inputs)
     return net, export(net, {name: inputs[name] for name in net.input_names}, 1e-3, folder / "n.bundle")
 
 
@@ -37,6 +35,7 @@ def assert_runs_alike(net: SpikingNetwork, bundle: Bundle) -> None:
     run = run_network(bundle.network, lower_network(bundle.network, ReferenceBackend()), arrays)
     with torch.no_grad():
         expected = net.tensors(inputs)
+    assert all(0.005 < rate < 0.99 for rate in rates(expected).values())
     np.testing.assert_allclose(run.tensors["logits"][0], expected["logits"].numpy(), rtol=1e-3, atol=1e-4)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from scmrl_nets import CLASSES, SHAPES, network, params, samples, settled
+from scmrl_nets import ACTIVE, CLASSES, SHAPES, awake, network, params, rates, samples, settled
 from torch import Tensor, nn
 
 from spikeport.errors import UsageError
@@ -20,6 +20,9 @@ from spikeport.models.scmrl.twin import twin
 from spikeport.models.state import reset_state
 from spikeport.models.surrogate import SigmoidSurrogate
 from spikeport.models.twin import Equivalent
+from spikeport.train.recipe import load_recipe
+
+Picture = tuple[int, int, int]
 
 ALL = [
     ("fixed", {}),
@@ -165,13 +168,13 @@ def test_a_trace_gate_is_causal_and_opens_whole_channels() -> None:
 @pytest.mark.parametrize(("form", "changes"), ALL)
 def test_time_folded_execution_gives_the_same_spikes(form: str, changes: dict[str, object]) -> None:
     inputs = samples()
-    net = settled(network(form, **changes), inputs)
+    net = awake(network(form, **ACTIVE, **changes), inputs)
     inputs = {name: inputs[name] for name in net.input_names}
     with torch.no_grad():
         stepwise, folded = net.tensors(inputs), net.tensors(inputs, folded=True)
-    spikes = [name for name in stepwise if name.startswith(("aligned", "tokens", "gate"))]
     assert stepwise["logits"].shape == (6, CLASSES)
-    assert any(float(stepwise[name].sum()) > 0 for name in spikes)
+    assert all(0.005 < rate < 0.99 for rate in rates(stepwise).values())
+    assert all(float(x.abs().sum()) > 0 for name, x in stepwise.items() if name.startswith("tokens"))
     for name in stepwise:
         torch.testing.assert_close(stepwise[name], folded[name], rtol=1e-5, atol=1e-5)
 
@@ -189,7 +192,7 @@ def alive(form: str) -> tuple[float, float]:
     return float(gate.detach()), float(query.weight.grad.abs().max())
 
 
-def test_the_residual_is_alive_when_fixed_and_dead_as_published() -> None:
+def test_the_gates_are_alive_when_fixed_and_dead_as_published() -> None:
     """The published threshold of 1 silences the neurons behind the attention at initialisation, and their gradient."""
     rate, gradient = alive("fixed")
     assert rate > 1e-4
@@ -197,6 +200,32 @@ def test_the_residual_is_alive_when_fixed_and_dead_as_published() -> None:
     rate, gradient = alive("paper")
     assert rate == 0
     assert gradient < 1e-9
+
+
+def aligned_after(form: str, updates: int) -> tuple[float, float]:
+    """Return the rates of both aligned residuals after so many updates on three patterns of sight and sound."""
+    wide = {"channels": 32, "audio": ({"channels": 32, "kernel": 4, "padding": 0},)}
+    net = network(form, **wide, visual=({"channels": 16, "pool": True}, {"channels": 32, "pool": True}))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    draw = torch.Generator().manual_seed(1)
+    patterns = {name: (torch.rand(CLASSES, *shape, generator=draw) < 0.3).float() for name, shape in SHAPES.items()}
+    for _ in range(updates):
+        labels_B = torch.randint(0, CLASSES, (16,), generator=draw)
+        inputs = {
+            name: (pattern[labels_B] * torch.rand(8, 16, *SHAPES[name], generator=draw) > 0.4).float()
+            for name, pattern in patterns.items()
+        }
+        tensors = net.tensors(inputs, folded=True)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(tensors["logits"], labels_B).backward()
+        optimizer.step()
+    return float(tensors["aligned_audio"].mean().detach()), float(tensors["aligned_visual"].mean().detach())
+
+
+def test_the_residual_wakes_in_training_while_the_published_one_sleeps() -> None:
+    """At initialisation it is silent in both, a product of two small means; the thresholds decide when it wakes."""
+    assert min(aligned_after("fixed", 41)) > 1e-3
+    assert max(aligned_after("paper", 41)) < 1e-4
 
 
 def test_a_detached_membrane_lets_no_gradient_through_time() -> None:
@@ -219,11 +248,30 @@ def test_faults_come_by_form_or_by_name() -> None:
     assert params("fixed", faults=("scrambled-heads",)).has("scrambled-heads")
 
 
-def test_the_papers_sizes() -> None:
-    """4.23 M parameters at C = 256 in the facts, of which 27 k are dead and biases without effect before a norm."""
-    shapes = {"audio": (1, 128, 128), "visual": (3, 128, 128)}
-    net = build(ScmrlParams(form="paper"), shapes, 6)
-    assert sum(p.numel() for p in net.parameters()) == pytest.approx(4.2e6, rel=0.01)
+@pytest.mark.parametrize(
+    ("recipe", "audio", "visual", "classes", "parameters"),
+    [
+        ("s-cmrl-crema-d", (1, 128, 128), (3, 128, 128), 6, 4_204_038),
+        ("s-cmrl-urbansound8k", (1, 128, 128), (3, 128, 128), 10, 267_146),
+        ("s-cmrl-mnistdvs", (1, 28, 28), (2, 28, 28), 10, 4_022_666),
+    ],
+)
+def test_the_papers_sizes(recipe: str, audio: Picture, visual: Picture, classes: int, parameters: int) -> None:
+    """The facts' 4.23, 0.274 and 4.05 M hold dead layers, and biases without effect before a norm, too."""
+    given = ScmrlParams.model_validate(load_recipe(recipe, ["model.params.form=paper"]).model.params)
+    net = build(given, dict(zip(given.inputs, (audio, visual), strict=True)), classes)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+
+
+def test_the_alignment_layer_has_the_threshold_of_the_attention() -> None:
+    def threshold(**changes: object) -> float:
+        neuron = network(**changes).get_submodule("fuse.align_audio.neuron")
+        return float(neuron.threshold)
+
+    assert threshold() == 2 * 0.5
+    assert threshold(align_threshold=0.25) == 2 * 0.25
+    assert threshold(form="paper", fires="above") == 2 * 1.0
+    assert threshold(form="paper", fires="above", faults=()) == 2 * 0.5
 
 
 @pytest.mark.parametrize(
