@@ -188,7 +188,7 @@ def test_a_clip_without_a_label_is_named_counted_and_skipped(folders: dict[str, 
 def test_a_bad_event_recording_is_counted(folders: dict[str, str]) -> None:
     bad = sorted(Path(folders["nmnist"]).glob("Train/*/*.bin"))[7]
     bad.write_bytes(b"1234")
-    with pytest.raises(ArtefactError, match=rf"{bad}: .*\(1 of 100 are bad\)"):
+    with pytest.raises(ArtefactError, match=rf"{bad}: .*\(1 of 100 is bad\)"):
         opened(folders)
     data = opened(folders, skip_bad=True)
     assert sum(data.split(part).skipped for part in PARTS) == 1

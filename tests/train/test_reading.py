@@ -38,3 +38,5 @@ def test_reading_all_names_what_is_bad_and_why() -> None:
     assert read_all(range(4), read, True) == ((0, None, 2, None), ("", "file 1: odd", "", "file 3: odd"))
     with pytest.raises(ArtefactError, match=r"file 1: odd \(2 of 4 are bad\), also file 3\. Drop it"):
         read_all(range(4), read, False)
+    with pytest.raises(ArtefactError, match=r"file 1: odd \(1 of 2 is bad\)\. Drop it"):
+        read_all(range(2), read, False)

@@ -48,7 +48,12 @@ def of_all(bad: Sequence[ArtefactError], count: int) -> ArtefactError:
     first, others = bad[0], [error.subject for error in bad[1:SHOWN]]
     also = f", also {', '.join(others)}" if others else ""
     more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-    return ArtefactError(first.subject, f"{first.reason} ({len(bad)} of {count} are bad){also}{more}", first.fix)
+    return ArtefactError(first.subject, f"{first.reason} ({told_bad(len(bad), count)}){also}{more}", first.fix)
+
+
+def told_bad(bad: int, count: int) -> str:
+    """Return how many of so many are bad, in words."""
+    return f"{bad} of {count} {'is' if bad == 1 else 'are'} bad"
 
 
 def skipped_lines(part: Part, split: Split) -> list[str]:
@@ -72,7 +77,8 @@ def skipped_note(bad: Sequence[str]) -> str:
 
 def option(parameter: str) -> str:
     """Return how the command line names a parameter of a dataset that says where files lie."""
-    return f"the parameter {parameter} (train --set data.params.{parameter}=PATH, bench --data-param {parameter}=PATH)"
+    ways = f"train or study --set data.params.{parameter}=PATH, bench --data-param {parameter}=PATH"
+    return f"the parameter {parameter} ({ways})"
 
 
 def stamped(paths: Iterable[Path]) -> tuple[Stamped, ...]:

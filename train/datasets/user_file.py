@@ -22,6 +22,7 @@ from torch import Tensor
 
 from spikeport.errors import ArtefactError, UsageError
 from spikeport.train.datasets.base import Split
+from spikeport.train.datasets.reading import told_bad
 from spikeport.train.encodings import EncodingSpec, encode
 from spikeport.train.seeds import derived
 
@@ -172,7 +173,7 @@ def _faults(
 def _refuse(path: Path, faults: Sequence[str]) -> NoReturn:
     first = next(n for n, fault in enumerate(faults) if fault)
     count = sum(map(bool, faults))
-    reason = f"{faults[first]} ({count} of {len(faults)} are bad)"
+    reason = f"{faults[first]} ({told_bad(count, len(faults))})"
     raise ArtefactError(f"{path}: sample {first}", reason, "Repair it, or pass --skip-bad")
 
 

@@ -78,7 +78,7 @@ def test_folds_stay_whole(folder: Path, fold: int) -> None:
 
 def test_a_fold_is_read_from_a_folder_without_metadata(tmp_path: Path) -> None:
     write_urban(tmp_path, metadata=False)
-    with pytest.raises(ArtefactError, match=r"no folder above it is named fold<k>.*\(200 clips are bad\)"):
+    with pytest.raises(ArtefactError, match=r"no folder above it is named fold<k>.*\(200 of 200 are bad\)"):
         urban(tmp_path, split="folds")
     for path in list((tmp_path / "Dataset_v3_sound").rglob("*.wav")):
         place = path.parent / f"fold{int(path.name.split('-')[0]) // 100 + 1}"
@@ -100,7 +100,7 @@ def test_metadata_are_checked(tmp_path: Path) -> None:
         with pytest.raises(ArtefactError, match=reason):
             urban(tmp_path, split="folds")
     file.write_text("slice_file_name,fold\n0-0-0-0.wav,1\n")
-    with pytest.raises(ArtefactError, match=r"the metadata say no fold for it \(19 clips"):
+    with pytest.raises(ArtefactError, match=r"the metadata say no fold for it \(19 of 20 are bad"):
         urban(tmp_path, split="folds")
     assert urban(tmp_path, split="folds", skip_bad=True).split("test").skipped == 19
     with pytest.raises(ArtefactError, match=r"gone.csv: it cannot be read"):
@@ -201,6 +201,38 @@ def test_cifar10_av_pairs_by_name_and_splits_70_30(tmp_path: Path) -> None:
     write_sound(tmp_path / "audio" / "cat" / "lonely.wav", 3)
     with pytest.raises(ArtefactError, match=r"lonely.wav: it has no partner: there is no picture"):
         opened("cifar10-av", tmp_path)
+
+
+def test_an_eleventh_folder_is_bad_where_the_ten_classes_are_clear(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "vision", tmp_path / "audio", CIFAR, [[f"x{i:02d}" for i in range(10)]] * 10)
+    write_picture(tmp_path / "vision" / "ant" / "a.jpg", 3)
     write_picture(tmp_path / "vision" / "zebra" / "a.jpg", 3)
-    with pytest.raises(ArtefactError, match="pictures of 11 classes"):
+    with pytest.raises(
+        ArtefactError, match=r"ant/a.jpg: its class 'ant' is none of airplane.*102 are bad.*zebra/a.jpg"
+    ):
         opened("cifar10-av", tmp_path)
+    data = opened("cifar10-av", tmp_path, skip_bad=True)
+    splits = [data.split(part) for part in ("train", "val", "test")]
+    assert sum(split.skipped for split in splits) == 2
+    assert sorted(np.concatenate([split.labels for split in splits]).tolist()) == sorted(list(range(10)) * 10)
+    write_sound(tmp_path / "audio" / "ant" / "a.wav", 3)
+    for skip_bad in (False, True):
+        with pytest.raises(
+            ArtefactError, match="pictures of 12 classes, and 10 are expected: airplane, ant, automobile"
+        ):
+            opened("cifar10-av", tmp_path, skip_bad=skip_bad)
+
+
+def test_all_faults_seen_in_the_listing_are_named_at_once(tmp_path: Path) -> None:
+    root = write_urban(tmp_path, 5)
+    spoil(root, "no partner")
+    names = ["lonely", *(f"{n}-8-0-0" for n in range(5000, 5010))]
+    for name in names:
+        write_sound(root / "Dataset_v3_sound" / "siren" / f"{name}.wav", 8)
+    several = r"\(12 of 111 are bad\), also (\S+\.(wav|jpg),? ){9}and 2 more; what the files hold was not read yet\."
+    with pytest.raises(ArtefactError, match=several):
+        urban(root)
+    for name in names:
+        (root / "Dataset_v3_sound" / "siren" / f"{name}.wav").unlink()
+    with pytest.raises(ArtefactError, match=r"no partner.*\(1 of 100 is bad\); what"):
+        urban(root)

@@ -1,13 +1,15 @@
 """`cifar10-av`: pictures of CIFAR-10's classes, each with a sound of its class (Guo et al. 2024).
 
 Layout: `vision/<class>/<name>.jpg` and `audio/<class>/<name>.wav`, paired by name. The classes are the ten folders, in
-sorted order. Which split the published figures used is not known; here the first 70 % of each class, in sorted order
-of the names, train and validate, and the others test.
+sorted order; clips of a further folder of pictures, which has no sounds, are bad ones. Which split the published
+figures used is not known; here the first 70 % of each class, in sorted order of the names, train and validate, and the
+others test.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from spikeport.train.datasets.av_folders.clips import Rates
 from spikeport.train.datasets.av_folders.dividing import carved, first_share
 from spikeport.train.datasets.av_folders.media import Count, MediaFolder, MediaParams, Seeds, refuse_noise, shapes
 from spikeport.train.datasets.av_folders.pictures import SUFFIXES
-from spikeport.train.datasets.av_folders.samples import SOUNDS, files_by_clip, labels_of, listed
+from spikeport.train.datasets.av_folders.samples import SOUNDS, Listing, files_by_clip, labels_of, listed
 from spikeport.train.datasets.av_folders.spectra import FrontEnd, Mel
 from spikeport.train.datasets.base import DatasetKind, Part
 from spikeport.train.datasets.reading import option
@@ -46,16 +48,26 @@ def opened(params: Cifar10AvData, noise: Mapping[str, float], split_seed: int, s
     fix = f"Name the folder that holds vision and audio with {option('folder')} ({SOURCE})"
     pictures = files_by_clip(params.folder / "vision", SUFFIXES, fix)
     sounds = files_by_clip(params.folder / "audio", SOUNDS, fix)
-    classes = sorted({folder for folder, _ in pictures})
-    if len(classes) != CLASSES:
-        reason = f"it holds pictures of {len(classes)} classes, and {CLASSES} are expected"
-        raise ArtefactError(str(params.folder / "vision"), reason, fix)
-    samples = listed(pictures, sounds, classes)
+    samples = listed(pictures, sounds, _classes(params.folder, pictures, sounds, fix))
     labels_N = labels_of(samples)
     rest, test = first_share(np.arange(len(samples)), labels_N, TRAIN_SHARE)
     train, val = carved(rest, labels_N, params.val_share, rng(split_seed, "split", "cifar10-av"))
     rows: dict[Part, Rows] = {"train": train, "val": val, "test": test}
     return MediaFolder(params, samples, rows, Seeds(split_seed, seed), stills=True, rates=_rates(params))
+
+
+def _classes(folder: Path, pictures: Listing, sounds: Listing, fix: str) -> list[str]:
+    """Return the folders of pictures; of more than ten, those that have sounds, too: the others' clips are bad.
+
+    Raises:
+        ArtefactError: they are not ten: which of them are the classes would be a guess.
+    """
+    seen, heard = ({name for name, _ in listing} for listing in (pictures, sounds))
+    classes = sorted(seen if len(seen) <= CLASSES else seen & heard)
+    if len(classes) != CLASSES:
+        reason = f"it holds pictures of {len(seen)} classes, and {CLASSES} are expected"
+        raise ArtefactError(str(folder / "vision"), f"{reason}: {', '.join(sorted(seen))}" if seen else reason, fix)
+    return classes
 
 
 def _rates(params: Cifar10AvData) -> Rates:

@@ -6,7 +6,7 @@ the part to which it belongs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.errors import ArtefactError
+from spikeport.train.datasets.reading import of_all
 
 SOUNDS = (".wav",)
 UNKNOWN = -1
@@ -97,16 +98,17 @@ def listed(pictures: Listing, sounds: Listing, classes: Sequence[str]) -> list[S
     return found
 
 
-def refuse_faults(samples: Iterable[Sample]) -> None:
+def refuse_faults(samples: Sequence[Sample]) -> None:
     """Refuse clips with a fault.
 
     Raises:
-        ArtefactError: the first of them, and how many there are.
+        ArtefactError: the first of them, which others there are, and that more may come when the files are read.
     """
-    bad = [sample for sample in samples if sample.fault]
+    fix = "Repair the folder, or skip them with --skip-bad"
+    bad = [ArtefactError(sample.where, sample.fault, fix) for sample in samples if sample.fault]
     if bad:
-        fix = "Repair the folder, or skip them with --skip-bad"
-        raise ArtefactError(bad[0].where, f"{bad[0].fault} ({len(bad)} clips are bad)", fix)
+        error = of_all(bad, len(samples))
+        raise ArtefactError(error.subject, f"{error.reason}; what the files hold was not read yet", fix)
 
 
 def labels_of(samples: Sequence[Sample]) -> NDArray[np.int64]:
