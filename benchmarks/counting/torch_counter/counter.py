@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from spikeport.benchmarks.counting.torch_counter.apart import Options
+from spikeport.benchmarks.counting.torch_counter.constants import Constants
 from spikeport.benchmarks.counting.torch_counter.hooks import Hooks
-from spikeport.benchmarks.counting.torch_counter.ledger import Constants, Ledger
+from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.reading import read
 from spikeport.benchmarks.counting.torch_counter.result import ModelCounts
 from spikeport.errors import UnfaithfulError, UsageError
@@ -52,6 +53,8 @@ class SpikeCounter:
     def __enter__(self) -> Self:
         # The model may have been converted since.
         self._ledger.constants = Constants(self.model)
+        # It holds copies of weights that nobody saw made.
+        torch.clear_autocast_cache()
         with ExitStack() as stack:
             stack.enter_context(self._hooks)
             stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from spikeport.benchmarks.counting.torch_counter.constants import tensors
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.marks import mark, mark_of
 from spikeport.benchmarks.counting.torch_counter.rules import RULES
@@ -65,19 +66,20 @@ class Functional(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
-        given = _tensors(args, kwargs)
-        made = [out] if isinstance(out, Tensor) else _tensors((out,), {})
+        given = tensors(args, kwargs)
+        made = [out] if isinstance(out, Tensor) else tensors((out,), {})
         if any(t.layout is not torch.strided for t in (*given, *made)):
             reason = "an operation on tensors that are not strided has no rule"
             self.ledger.leave_out(f"{self.where()}:{op.name}", reason)
             return out
         constants = self.ledger.constants
         known = [t in constants for t in given]
-        if given and all(known):
-            self._of_constants(op.name, made, op.rule is not None)
+        if (given and all(known)) or _is_number(op, given, made):
+            self._of_constants(op, args, kwargs, made)
             return out
-        if op.mutable and known and known[0]:
-            constants.forget(given[0])
+        if op.mutable:
+            for tensor in made or given[:1]:
+                constants.forget(tensor)
         if op.rule is not None:
             op.rule(self.ledger, f"{self.where()}:{op.name}", out, *args, **kwargs)
         elif not op.moves and given:
@@ -88,13 +90,17 @@ class Functional(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 mark(tensor)
         return out
 
-    def _of_constants(self, name: str, made: list[Tensor], product: bool) -> None:
+    def _of_constants(self, op: _Operation, args: Sequence[Any], kwargs: Mapping[str, Any], made: list[Tensor]) -> None:
         """Follow what is made of constants alone; a new state of the shape of a weight is none."""
-        if product:
-            self.ledger.leave_out(f"{self.where()}:{name}", "a product of constants, the same for every input")
-        if not name.startswith("new_") and not name.endswith("_like"):
-            for tensor in made:
-                self.ledger.constants.derive(tensor)
+        if op.rule is not None:
+            reason = "a product of constants, the same for every input"
+            self.ledger.leave_out(f"{self.where()}:{op.name} of constants", reason)
+        if op.name.startswith("new_") or op.name.endswith("_like"):
+            return
+        constants = self.ledger.constants
+        # a view has been made of nothing new
+        if fresh := [t for t in made if op.mutable or t not in constants]:
+            constants.derive(op.name, args, kwargs, fresh)
 
 
 class _Operation(NamedTuple):
@@ -106,6 +112,11 @@ class _Operation(NamedTuple):
     keeps_binary: bool
     mutable: bool
     composite: bool
+
+
+def _is_number(op: _Operation, given: list[Tensor], made: list[Tensor]) -> bool:
+    """Return whether the operation makes a tensor of a Python number, as `torch.where(w > 0, 1.0, 0.0)` does."""
+    return op.moves and (not given or op.name == "lift_fresh") and bool(made) and made[0].ndim == 0
 
 
 _OPERATIONS: dict[int, _Operation] = {}
@@ -120,14 +131,3 @@ def _operation(func: OpOverload) -> _Operation:
     apart = rule is None and name not in MOVES and composite
     made = _Operation(name, rule, name in MOVES, name in KEEPS_BINARY, func._schema.is_mutable, apart)
     return _OPERATIONS.setdefault(id(func), made)
-
-
-def _tensors(values: Sequence[Any], named: Mapping[str, Any]) -> list[Tensor]:
-    """Return the tensors among the arguments, or in lists and tuples of them, at any depth."""
-    found: list[Tensor] = []
-    for value in (*values, *named.values()):
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, list | tuple):
-            found += _tensors(value, {})
-    return found

@@ -40,15 +40,15 @@ def count_layer(ledger: Ledger, name: str, module: Any, x: Tensor, hx: Any = Non
         return count_matrix(ledger, name, module.weight, x)
     if kind in ONE_TO_ONE:
         shape = tuple(x.shape[1:])
-        return ledger.events(name, x, shape, lambda: torch.ones(shape, dtype=torch.int64), (torch.as_tensor(module.V),))
+        return ledger.events(name, x, shape, lambda: torch.ones(shape, dtype=torch.int64), torch.as_tensor(module.V))
     shape = tuple(x.shape[-_CONVOLUTIONS[kind] - 1 :])
-    return ledger.events(name, x, shape, lambda: _conv_fan(ledger, module, shape), (module.weight,))
+    return ledger.events(name, x, shape, lambda: _conv_fan(ledger, module, shape), module.weight)
 
 
 def count_matrix(ledger: Ledger, name: str, weight_ON: Tensor, x: Tensor) -> Tally:
     """Count `x @ weight.T`."""
     nonzero_only = ledger.options.nonzero_weights_only
-    return ledger.events(name, x, weight_ON.shape[1:], lambda: matrix_fan_out(weight_ON, 0, nonzero_only), (weight_ON,))
+    return ledger.events(name, x, weight_ON.shape[1:], lambda: matrix_fan_out(weight_ON, 0, nonzero_only), weight_ON)
 
 
 def _conv_fan(ledger: Ledger, module: Any, shape: tuple[int, ...]) -> Tensor:

@@ -1,62 +1,20 @@
-"""All tallies of one model, by name; knows which tensors are weights."""
+"""All tallies of one model, by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from spikeport.benchmarks.counting.torch_counter.apart import Apart, Options
-from spikeport.benchmarks.counting.torch_counter.compiled import Nonzero
-from spikeport.benchmarks.counting.torch_counter.neurons import STATE
+from spikeport.benchmarks.counting.torch_counter.constants import Constants
 from spikeport.benchmarks.counting.torch_counter.products import ProductTally
+from spikeport.benchmarks.counting.torch_counter.stored import Stored
 from spikeport.benchmarks.counting.torch_counter.tally import Tally
 from spikeport.errors import UnfaithfulError
 
-_Key = tuple[str, tuple[int, ...], torch.device]
-
-
-class Constants:
-    """Knows the tensors that do not depend on the input: parameters, buffers, their views, and what is made of them.
-
-    A buffer that something is written into in place is none any more; neuron state never is one.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        state = {id(t) for m in model.modules() if type(m) in STATE for t in m.buffers(recurse=False)}
-        named = [*model.named_parameters(), *((n, b) for n, b in model.named_buffers() if id(b) not in state)]
-        # Held, since the address of a buffer that the model replaces would be another tensor's soon.
-        self._held = [t.detach() for _, t in named]
-        self._names = {_pointer(t): name for name, t in reversed(named) if t.numel()}
-        self._derived: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-
-    def __contains__(self, tensor: Tensor) -> bool:
-        return _pointer(tensor) in self._names or (bool(self._derived) and tensor in self._derived)
-
-    def name(self, tensor: Tensor) -> str | None:
-        """Return the name of the parameter that `tensor` views, without `.weight`."""
-        found = self._names.get(_pointer(tensor))
-        return None if found is None else found.removesuffix(".weight")
-
-    def derive(self, tensor: Tensor) -> None:
-        """Say that `tensor` was made of constants alone."""
-        self._derived[tensor] = True
-
-    def forget(self, tensor: Tensor) -> None:
-        """Say that something else was written into `tensor`."""
-        self._names.pop(_pointer(tensor), None)
-        self._derived.pop(tensor, None)  # type: ignore[no-untyped-call]
-
-
-def _pointer(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
-def _zeros(weight: Tensor) -> int:
-    values, found = weight.detach(), Nonzero()
-    return values.numel() - found.total if values.is_cpu and found.add(values) else int((values == 0).sum())
+_Key = tuple[str, tuple[int, ...], torch.device, Hashable]
 
 
 class Ledger:
@@ -66,6 +24,7 @@ class Ledger:
         self.options = options
         self.constants = Constants(model)
         self.weighted: dict[_Key, Tally] = {}
+        self.stored: dict[str, Stored] = {}
         self.products: dict[str, ProductTally] = {}
         self.not_counted: dict[str, str] = {}
         self._mapped: list[tuple[str, Tensor, int]] = []
@@ -81,7 +40,13 @@ class Ledger:
             product.start(samples)
 
     def events(
-        self, name: str, z: Tensor, shape: tuple[int, ...], fan: Callable[[], Tensor], weights: tuple[Tensor, ...]
+        self,
+        name: str,
+        z: Tensor,
+        shape: tuple[int, ...],
+        fan: Callable[[], Tensor],
+        weight: Tensor,
+        use: Hashable = None,
     ) -> Tally:
         """Count `z` of [..., *shape] as the input of a weighted layer, and return its tally.
 
@@ -90,23 +55,33 @@ class Ledger:
             z: what reaches it.
             shape: of one row.
             fan: makes the fan-out map of that shape.
-            weights: its weights.
+            weight: its weights.
+            use: what else the map depends on.
         """
         if z.layout is not torch.strided:
             reason = f"its input is a {z.layout} tensor, whose elements lie elsewhere"
             raise UnfaithfulError(f"layer '{name}'", reason, "Count networks on dense tensors")
-        tally = self.weighted.get((name, shape, z.device))
+        tally = self.weighted.get((name, shape, z.device, use))
         if tally is None:
-            tally = self._open((name, shape, z.device), fan, weights)
+            tally = self._open((name, shape, z.device, use), fan, weight)
         tally.add(z)
         return tally
 
-    def _open(self, key: _Key, fan: Callable[[], Tensor], weights: tuple[Tensor, ...]) -> Tally:
-        sizes = (sum(w.numel() for w in weights), sum(map(_zeros, weights)))
-        tally = Tally(key[0], key[1], fan, sizes, key[2], self.apart(f"layer '{key[0]}'", 2, key[2]))
+    def _open(self, key: _Key, fan: Callable[[], Tensor], weight: Tensor) -> Tally:
+        self.store(key[0], weight)
+        tally = Tally(key[0], key[1], fan, key[2], self.apart(f"layer '{key[0]}'", 2, key[2]))
         if self.options.nonzero_weights_only:
-            self._mapped += [(key[0], w, w._version) for w in weights if not w.is_inference()]
+            sources = self.constants.sources(weight)
+            self._mapped += [(key[0], w, w._version) for w in sources if not w.is_inference()]
         return self.weighted.setdefault(key, tally)
+
+    def store(self, name: str, weight: Tensor) -> None:
+        """Say that `weight` is among the stored weights of the layer `name`."""
+        self.stored.setdefault(name, Stored()).add(*self.constants.stored(weight))
+
+    def use(self, weight: Tensor) -> Hashable:
+        """Return what the fan-out map of `weight` depends on: its shape, and where it is 0 if that is asked for."""
+        return self.constants.view(weight) if self.options.nonzero_weights_only else weight.shape
 
     def _check_weights(self) -> None:
         """Refuse weights that changed since their zeros were mapped."""

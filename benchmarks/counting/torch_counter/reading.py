@@ -11,6 +11,7 @@ from spikeport.benchmarks.counting.torch_counter.apart import Table, together
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.neurons import STATE
 from spikeport.benchmarks.counting.torch_counter.result import LayerCounts, ModelCounts, NeuronCounts
+from spikeport.benchmarks.counting.torch_counter.stored import Stored
 from spikeport.benchmarks.counting.torch_counter.tally import Tally
 
 if TYPE_CHECKING:
@@ -49,13 +50,14 @@ def _not_counted(ledger: Ledger, hooks: Hooks, counted: dict[str, LayerCounts]) 
 
 def _weighted(ledger: Ledger) -> dict[str, LayerCounts]:
     by_name: dict[str, list[Tally]] = {}
-    for (name, _, _), tally in ledger.weighted.items():
+    for (name, *_), tally in ledger.weighted.items():
         by_name.setdefault(name, []).append(tally)
-    return {name: _layer(tallies) for name, tallies in by_name.items()}
+    return {name: _layer(tallies, ledger.stored[name]) for name, tallies in by_name.items()}
 
 
-def _layer(tallies: list[Tally]) -> LayerCounts:
+def _layer(tallies: list[Tally], stored: Stored) -> LayerCounts:
     """Return one layer's counts over all shapes that it ran on."""
+    weights, zero_weights = stored.read()
     totals = [tally.totals() for tally in tallies]
     by_step, by_sample = together([tally.apart for tally in tallies])
     return LayerCounts(
@@ -64,8 +66,8 @@ def _layer(tallies: list[Tally]) -> LayerCounts:
         ac=sum(ac for _, ac, _ in totals),
         mac=sum(mac for _, _, mac in totals),
         dense=sum(int(t.fan_N.sum()) * t.rows for t in tallies),
-        weights=max(t.weights for t in tallies),
-        zero_weights=max(t.zero_weights for t in tallies),
+        weights=weights,
+        zero_weights=zero_weights,
         by_step=by_step,
         by_sample=by_sample,
     )

@@ -16,7 +16,8 @@ class LayerCounts:
         ac: operations on an element of exactly 1 or -1.
         mac: operations on any other non-zero element.
         dense: what a machine that skips no zero does, border-exact.
-        weights: stored weights without biases, 0 for a product of two activations.
+        weights: stored weights without biases, each once, whatever views of them are applied; what is made of the same
+            parameters is one. 0 for a product of two activations.
         zero_weights: how many of them are exactly 0.
         by_step: (AC, MAC) of its n-th call since the batch's start, summed over batches; `None` unless asked for.
         by_sample: (AC, MAC) of each sample in the order seen; `None` unless asked for.

@@ -6,6 +6,7 @@ Shape suffixes: B batch of matrices, N rows, K the axis summed over, M columns, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from spikeport.benchmarks.counting.torch_counter.fan import Geometry, conv_fan_out, matrix_fan_out
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
 from spikeport.benchmarks.counting.torch_counter.products import attention, coincidences
+from spikeport.errors import UnfaithfulError
 
 
 def _matrices(ledger: Ledger, name: str, a_BNK: Tensor, b_BKM: Tensor) -> None:
@@ -30,11 +32,14 @@ def _matrices(ledger: Ledger, name: str, a_BNK: Tensor, b_BKM: Tensor) -> None:
 
 def _weighted(ledger: Ledger, name: str, x_BNK: Tensor, weight_BKM: Tensor) -> None:
     nonzero_only = ledger.options.nonzero_weights_only
-    rows_NBK = x_BNK.transpose(0, 1)
-    if len(x_BNK) == 1:
-        rows_NBK = x_BNK[0]
+    rows_NBK = x_BNK[0] if len(x_BNK) == 1 else x_BNK.transpose(0, 1)
+    if len(x_BNK) > 1 and ledger.options.by_sample:
+        reason = f"it is {len(x_BNK)} products at once, and which of their rows are one sample's is not known"
+        raise UnfaithfulError(f"layer '{name}'", reason, "Count it without by_sample")
     shape = (x_BNK.shape[0], x_BNK.shape[2])
-    ledger.events(name, rows_NBK, shape, lambda: matrix_fan_out(weight_BKM, -1, nonzero_only), (weight_BKM,))
+    ledger.store(name, weight_BKM)
+    fan = partial(matrix_fan_out, weight_BKM, -1, nonzero_only)
+    ledger.events(name, rows_NBK, shape, fan, weight_BKM, ledger.use(weight_BKM))
 
 
 def mm(ledger: Ledger, name: str, out: Tensor, a: Tensor, b: Tensor, **_: Any) -> None:
@@ -81,15 +86,11 @@ def convolution(
         return
     stride, padding, dilation, transposed, output_padding, groups = geometry
     g = Geometry(tuple(stride), tuple(padding), tuple(dilation), transposed, tuple(output_padding), groups)
-    nonzero_only = ledger.options.nonzero_weights_only
     shape = tuple(x.shape[1:])
-    ledger.events(
-        ledger.constants.name(weight) or name,
-        x,
-        shape,
-        lambda: conv_fan_out(weight, shape, g, nonzero_only),
-        (weight,),
-    )
+    name = ledger.constants.name(weight) or name
+    ledger.store(name, weight)
+    fan = partial(conv_fan_out, weight, shape, g, ledger.options.nonzero_weights_only)
+    ledger.events(name, x, shape, fan, weight, (ledger.use(weight), g))
 
 
 def fused_attention(

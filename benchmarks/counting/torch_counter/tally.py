@@ -72,7 +72,6 @@ class Tally:
         name: the layer's.
         shape: of one row.
         fan: makes the fan-out map of that shape, int64; called once.
-        weights: stored weights and how many are 0.
         device: of the inputs.
         apart: keeps AC and MAC by call and by sample too.
     """
@@ -82,7 +81,6 @@ class Tally:
         name: str,
         shape: tuple[int, ...],
         fan: Callable[[], Tensor],
-        weights: tuple[int, int],
         device: torch.device,
         apart: Apart | None,
     ) -> None:
@@ -90,7 +88,6 @@ class Tally:
         # A layer without inputs has no rows either, and nothing to count.
         self.width = max(prod(shape), 1)
         self.fan_N = fan().reshape(-1)
-        self.weights, self.zero_weights = weights
         self.rows = 0
         self._device = device
         self.apart = apart
