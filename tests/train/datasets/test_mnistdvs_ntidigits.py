@@ -15,8 +15,14 @@ from spikeport.errors import ArtefactError, UsageError
 from spikeport.train.checks import validated
 from spikeport.train.datasets import DATASETS
 from spikeport.train.datasets.av_folders import dvs, ntidigits
-from spikeport.train.datasets.av_folders.mnistdvs_ntidigits import MnistDvsNtidigits, moved
+from spikeport.train.datasets.av_folders.mnistdvs_ntidigits import (
+    MnistDvsNtidigits,
+    MnistDvsNtidigitsData,
+    moved,
+    pictured,
+)
 from spikeport.train.noise import corrupted
+from spikeport.train.recipe import load_recipe
 
 KIND = DATASETS.get("mnistdvs-ntidigits")
 
@@ -151,6 +157,34 @@ def test_the_papers_layout(written: Path) -> None:
     assert (channel[said] // 3 == split.labels[said]).all()
 
 
+def papers(**params: int) -> MnistDvsNtidigitsData:
+    return MnistDvsNtidigitsData(visual=Path("x"), audio=Path("x"), layout="paper", **params)  # type: ignore[arg-type]
+
+
+def test_the_papers_pictures_hold_every_event_of_the_window() -> None:
+    counts_TPHW = np.random.default_rng(0).poisson(0.3, (3, 2, 128, 128)).astype(np.float32)
+    found = pictured(counts_TPHW, papers(window=112, pool=4))
+    window = counts_TPHW[..., 8:120, 8:120]
+    assert np.array_equal(found.sum((2, 3)), window.sum((2, 3)))
+    assert found[1, 0, 5, 27] == window[1, 0, 20:24, 108:112].sum()
+    small = counts_TPHW[..., :28, :28]
+    assert np.array_equal(pictured(small, papers(pixels=28)), small)
+    lone = np.zeros((196, 2, 14, 14), np.float32)
+    lone[np.arange(196), 0, np.arange(196) // 14, np.arange(196) % 14] = 1
+    assert (pictured(lone, papers(pixels=14)).max((1, 2, 3)) > 0.5).all()
+
+
+def test_the_recipe_takes_the_cameras_recordings_and_the_papers(written: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("s-cmrl-mnistdvs", [])
+    params = recipe.data.params | {"augment": False}
+    files = {"visual": str(written / "dvs"), "audio": str(written / "n-tidigits.hdf5")}
+    visual = opened(written, **(params | files)).split("test").inputs["visual"]
+    counts = visual * np.float32(0.3081) + np.float32(0.1307)
+    np.testing.assert_allclose(counts.sum((1, 2, 3, 4)), 20, rtol=1e-4)
+    own = params | files | {"pixels": 28, "window": 28, "pool": 1, "visual": str(write_small(tmp_path))}
+    assert opened(written, **own).split("test").inputs["visual"].shape[1:] == (16, 2, 28, 28)
+
+
 def test_training_recordings_move_as_wholes() -> None:
     still = np.zeros((20, 3, 2, 9, 9), np.float32)
     still[:, :, :, 4, 4] = 1
@@ -268,13 +302,18 @@ def test_what_is_not_there_is_named(written: Path, tmp_path: Path) -> None:
         opened(written, audio=str(tmp_path / "other.hdf5"))
 
 
-def test_plain_digit_folders(written: Path, tmp_path: Path) -> None:
+def write_small(root: Path) -> Path:
+    """Recordings of 28 x 28 pixels: events of digit d only in column d."""
     for digit in range(10):
-        (tmp_path / str(digit)).mkdir()
+        (root / str(digit)).mkdir()
         for i in range(4):
             rows = np.array([[k, digit, 5, k % 2] for k in range(8)])
-            np.save(tmp_path / str(digit) / f"{i}.npy", rows)
-    split = opened(written, visual=str(tmp_path), pixels=28).split("test")
+            np.save(root / str(digit) / f"{i}.npy", rows)
+    return root
+
+
+def test_plain_digit_folders(written: Path, tmp_path: Path) -> None:
+    split = opened(written, visual=str(write_small(tmp_path)), pixels=28).split("test")
     assert (split.inputs["visual"].sum((1, 2, 3)).argmax(1) == split.labels).all()
 
 
@@ -282,7 +321,10 @@ def test_settings_are_checked(written: Path) -> None:
     for params, reason in (
         ({"window": 129}, "the camera has 128 pixels"),
         ({"pool": 3}, "do not fall into such squares"),
-        ({"pool": 2, "layout": "paper"}, "resized instead"),
+        ({"layout": "paper"}, r"window=128, pool=1: 128 x 128 pixels.*lose events.*window=112 and data.params.pool=4"),
+        ({"layout": "paper", "window": 60}, r"60 x 60 pixels.*window=56 and data\.params\.pool=2"),
+        ({"layout": "paper", "window": 112, "pool": 2}, "56 x 56 pixels are left of 128 x 128"),
+        ({"layout": "paper", "window": 112, "pool": 3}, "do not fall into such squares"),
         ({"steps": 100_000}, "they fill"),
         ({"noise": 1.0}, "Gaussian"),
     ):
@@ -293,7 +335,7 @@ def test_settings_are_checked(written: Path) -> None:
 def test_background_activity_adds_counts_to_counts_and_gaussian_noise_to_the_papers_pictures(written: Path) -> None:
     levels = {"visual": 5.0, "audio": 5.0}
     for layout, counts in {"channels": True, "paper": False}.items():
-        split = opened(written, layout=layout).split("test")
+        split = opened(written, layout=layout, window=112, pool=4).split("test")
         params = validated(KIND.params, {"visual": "dvs", "audio": "n-tidigits.hdf5", "layout": layout}, "data.params")
         noisy = corrupted(split, levels, 0, KIND.events(params))
         for name, x in noisy.inputs.items():

@@ -48,10 +48,11 @@ class MnistDvsNtidigitsData(DataParams):
         scale: which recordings of the layout as distributed: the digit's size on the screen.
         pixels: the camera's pixels on a side: 128, or what `.npy` recordings have.
         window: only the central square of so many pixels; the whole camera unless told.
-        pool: with `channels`, the side of the squares of pixels that are summed.
+        pool: the side of the squares of pixels that are summed.
         layout: `channels` gives counts of events, [T, 2, H, W] and [T, 64]. `paper` gives S-CMRL's pictures: visual
-            [T, 2, 28, 28], resized bilinearly and normalised as MNIST is, and audio [T, 1, 28, 28], the 64 channels
-            laid out as 8 x 8 and resized likewise.
+            [T, 2, 28, 28], normalised as MNIST is, and audio [T, 1, 28, 28], the 64 channels laid out as 8 x 8 and
+            resized bilinearly. Its recordings have 28 x 28 pixels; those of 128 x 128 come to it by window 112 and
+            pool 4. Fewer than 28 are resized bilinearly; more are refused, as that would leave events out.
         augment: move training recordings by up to 4 pixels each way (the paper's random crop), zeros coming in.
         oh: whether "oh" counts as a zero, or is left out: S-CMRL's own loader has no class for it.
         val_share: share of the training recordings, and of the training speakers, kept for validation.
@@ -198,15 +199,15 @@ def _read_rows(
 
 
 def pictured(counts_TPHW: Frames, params: MnistDvsNtidigitsData) -> Frames:
-    """Return [T, 2, H, W]: the window, its pixels summed over squares or, for the paper, resized to 28 x 28."""
+    """Return [T, 2, H, W]: the window, its pixels summed over squares and, for the paper, resized to 28 x 28."""
     side = params.window or params.pixels
     start = (params.pixels - side) // 2
     x_TPHW = counts_TPHW[..., start : start + side, start : start + side]
-    if params.layout == "paper":
-        return resized(x_TPHW.reshape(-1, side, side), PAPER_PIXELS).reshape(-1, 2, PAPER_PIXELS, PAPER_PIXELS)
     small = side // params.pool
     pooled_TPHW: Frames = x_TPHW.reshape(-1, 2, small, params.pool, small, params.pool).sum((3, 5))
-    return pooled_TPHW
+    if params.layout == "channels":
+        return pooled_TPHW
+    return resized(pooled_TPHW.reshape(-1, small, small), PAPER_PIXELS).reshape(-1, 2, PAPER_PIXELS, PAPER_PIXELS)
 
 
 def squares(x_NTC: Frames) -> Frames:
@@ -229,10 +230,16 @@ def _check_window(params: MnistDvsNtidigitsData) -> None:
     side = params.window or params.pixels
     if side > params.pixels:
         raise UsageError(f"window={side}", f"the camera has {params.pixels} pixels on a side", "Lower it")
-    if params.layout == "paper" and params.pool > 1:
-        raise UsageError(f"pool={params.pool}", "the paper's layout is resized instead", "Drop it")
     if side % params.pool:
         raise UsageError(f"pool={params.pool}", f"{side} pixels do not fall into such squares", "Choose a divisor")
+    if params.layout == "paper" and side // params.pool > PAPER_PIXELS:
+        left = f"{side // params.pool} x {side // params.pool} pixels are left"
+        reason = f"{left} of {params.pixels} x {params.pixels}, and resizing them to 28 x 28 would lose events"
+        pool = side // PAPER_PIXELS
+        fix = (
+            f"Choose data.params.window={PAPER_PIXELS * pool} and data.params.pool={pool}, which sums squares of pixels"
+        )
+        raise UsageError(f"layout=paper, window={side}, pool={params.pool}", reason, fix)
 
 
 def shapes(params: MnistDvsNtidigitsData) -> dict[str, tuple[int, ...]]:
