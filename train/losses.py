@@ -83,7 +83,11 @@ def _alignment(tensors: Mapping[str, Tensor], labels_B: Tensor, params: Alignmen
 
 
 def _heads(tensors: Mapping[str, Tensor], labels_B: Tensor, params: NoParams) -> Tensor:
-    """The cross-entropies of the audio head and of the visual head, summed."""
+    """The cross-entropies of the audio head and of the visual head, summed.
+
+    Without label smoothing: `training.label_smoothing` smooths the labels of the cross-entropy of the network's own
+    answer alone. The stored studies' `cmci` was trained so.
+    """
     return F.cross_entropy(tensors["logits_audio"], labels_B) + F.cross_entropy(tensors["logits_visual"], labels_B)
 
 
