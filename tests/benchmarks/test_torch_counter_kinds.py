@@ -11,6 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch_nets import Stepped, brute, by_layer, count, leaky, spikes
 
+from spikeport.benchmarks.counting.torch_counter.apart import Options
+from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
+from spikeport.benchmarks.counting.torch_counter.rules import RULES
+
 KINDS = {1: (nn.Conv1d, nn.ConvTranspose1d, nn.MaxPool1d, nn.AvgPool1d),
          2: (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d)}  # fmt: skip
 
@@ -296,3 +300,88 @@ def test_what_is_not_counted_is_named():
         assert name in listed, (name, listed)
     assert listed["idle"] == "it never ran"
     assert "kernel depends on the input" in listed["Odd:convolution"]
+
+
+class Calling(nn.Module):
+    """Two calls with weights of its own."""
+
+    def __init__(self, how) -> None:
+        super().__init__()
+        self.w, self.b, self.how = nn.Parameter(torch.randn(5, 4)), nn.Parameter(torch.randn(5)), how
+
+    def forward(self, x):
+        return self.how(x, self)
+
+
+def parametrized() -> nn.Module:
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)))
+
+
+ADDS = {
+    "linear": (Calling(lambda x, m: F.linear(x, m.w, m.b)), (2, 4), {"b"}),
+    "addmm": (Calling(lambda x, m: torch.addmm(x @ m.w.t(), x, m.w.t())), (2, 4), {"Calling:addmm:addition"}),
+    "no addition": (Calling(lambda x, m: torch.addmm(m.b, x, m.w.t(), beta=0)), (2, 4), set()),
+    "scaled": (Calling(lambda x, m: torch.addmm(m.b, x, m.w.t(), alpha=2)), (2, 4), {"b", "Calling:addmm:scale"}),
+    "baddbmm": (Calling(lambda x, m: torch.baddbmm(m.b, x[None], m.w.t()[None])), (2, 4), {"b"}),
+    "addmv": (Calling(lambda x, m: torch.addmv(m.b, m.w, x[0])), (2, 4), {"b"}),
+    "transposed": (nn.Sequential(nn.ConvTranspose1d(1, 2, 3)), (2, 1, 4), {"0.bias"}),
+    "reflected": (nn.Sequential(nn.Conv1d(1, 2, 3, padding=1, padding_mode="reflect")), (2, 1, 4), {"0.bias"}),
+    "parametrized": (parametrized(), (2, 4), {"0.bias"}),
+    "GRU": (nn.GRU(4, 3), (2, 1, 4), {"GRU.bias_ih_l0", "GRU.bias_hh_l0", "GRU:gates"}),
+    "GRU without": (nn.GRU(4, 3, bias=False), (2, 1, 4), {"GRU:gates"}),
+    "cell": (nn.LSTMCell(4, 3), (2, 4), {"LSTMCell.bias_ih", "LSTMCell.bias_hh", "LSTMCell:gates"}),
+    "cell without": (nn.LSTMCell(4, 3, bias=False), (2, 4), {"LSTMCell:gates"}),
+}
+
+
+@pytest.mark.parametrize("case", ADDS)
+def test_every_bias_is_named(case):
+    model, shape, expected = ADDS[case]
+    listed = count(model.eval(), torch.ones(shape)).not_counted
+    assert {n for n in listed if not n.endswith(":_weight_norm_interface")} == expected
+
+
+def test_the_biases_and_softmax_of_attention_are_named():
+    model = nn.TransformerEncoderLayer(8, 2, 16).eval()
+    listed = count(model, torch.randn(2, 3, 8)).not_counted
+    fused = "self_attn:_scaled_dot_product_flash_attention_for_cpu:softmax"
+    assert {"self_attn.in_proj_bias", "self_attn.out_proj.bias", "linear1.bias", fused} <= set(listed)
+
+
+def test_a_product_of_constants_is_listed_apart_from_a_layer():
+    low_rank = Calling(lambda x, m: F.linear(x, m.w + m.b[:, None] @ m.b[None, :4]))
+    counts = count(low_rank.eval(), torch.ones(2, 4))
+    assert not set(counts.layers) & set(counts.not_counted)
+    assert "a product of constants" in counts.not_counted["Calling:mm of constants"]
+
+
+def test_the_kernels_of_cuda_take_what_their_rules_read():
+    """They run on no CPU, so that the rules get what the schemas say."""
+    torch.manual_seed(10)
+    q, k, v = (spikes(2, 2, 4, 5, p=0.5) for _ in range(3))
+    bias = torch.zeros(4, 4).masked_fill(torch.ones(4, 4).triu(1).bool(), -torch.inf)
+    padded = [F.pad(t, (0, 3)) for t in (q, k, v)]
+    calls = {
+        "_scaled_dot_product_flash_attention_for_cpu": ((q, k, v, 0.0, True), {}),
+        "_scaled_dot_product_flash_attention": ((*padded, 0.0, True, False), {"scale": 5**-0.5}),
+        "_scaled_dot_product_efficient_attention": ((q, k, v, bias, False, 0.0, False), {"scale": 0.1}),
+        "_scaled_dot_product_cudnn_attention": ((q, k, v, None, False, 0.0, True, False), {}),
+    }
+    for name, (args, kwargs) in calls.items():
+        schema = getattr(torch.ops.aten, name).default._schema
+        assert [a.name for a in schema.arguments if not a.kwarg_only][3:][: len(args) - 3] == {
+            5: ["dropout_p", "is_causal"],
+            6: ["dropout_p", "is_causal", "return_debug_mask"],
+            7: ["attn_bias", "compute_log_sumexp", "dropout_p", "is_causal"],
+            8: ["attn_bias", "compute_log_sumexp", "dropout_p", "is_causal", "return_debug_mask"],
+        }[len(args)]
+        ledger = Ledger(nn.Identity(), Options(False, False, False))
+        RULES[name](ledger, "a", None, *args, **kwargs)
+        tally = ledger.products["a"]
+        causal = torch.ones(4, 4).tril()
+        pairs = torch.einsum("bhqd,bhsd,qs->", q, k, causal) + (causal.sum(0)[:, None] * v).sum()
+        assert (tally.read(), tally.dense) == ((int(pairs), 0), 2 * (2 * 2 * 4 * 4 * 5)), name
+        assert list(ledger.not_counted) == ["a:softmax"]
+    ledger = Ledger(nn.Identity(), Options(False, False, False))
+    RULES["_scaled_dot_product_flash_attention"](ledger, "a", None, *padded, 0.0, True, False, scale=0.1)
+    assert "a scale of one's own" in ledger.not_counted["a:padding"]

@@ -24,8 +24,9 @@ MOVES = frozenset({
     "clone", "constant_pad_nd", "contiguous", "copy", "copy_", "detach", "empty", "empty_like", "empty_strided",
     "expand", "eye", "fill", "fill_", "flatten", "flip", "full", "full_like", "gather", "index", "index_select",
     "is_same_size", "lift_fresh", "linspace", "movedim", "new_empty", "new_empty_strided", "new_full", "new_ones",
-    "new_zeros", "ones", "ones_like", "permute", "repeat", "reshape", "resize_", "roll", "scalar_tensor", "select",
-    "select_scatter", "slice", "slice_scatter", "split", "split_with_sizes", "squeeze", "stack", "t", "transpose",
+    "new_zeros", "ones", "ones_like", "permute", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "repeat",
+    "replication_pad1d", "replication_pad2d", "replication_pad3d", "reshape", "resize_", "roll", "scalar_tensor",
+    "select", "select_scatter", "slice", "slice_scatter", "split", "split_with_sizes", "squeeze", "stack", "t", "transpose",
     "tril", "triu", "unbind", "unflatten", "unfold", "unsqueeze", "view", "zero_", "zeros", "zeros_like",
 })  # fmt: skip
 """Operations that create, move or copy elements and do no arithmetic."""

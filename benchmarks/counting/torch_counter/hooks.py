@@ -18,6 +18,7 @@ from spikeport.benchmarks.counting.torch_counter.layers import (
     count_layer,
     count_sequence,
     has_hook,
+    leave_out_biases,
     unseen_in_sequence,
 )
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
@@ -150,8 +151,7 @@ class Hooks:
             return self._named(path, module)
         if has_hook(module):
             self.layers.append(path)
-            if getattr(module, "bias", None) is not None:
-                self.ledger.leave_out(f"{path}.bias", "one addition per output and step; its products are counted")
+            leave_out_biases(self.ledger, path, module)
             run = self._layer(path, module, inner)
         elif kind in STATE:
             run = self._neuron(path, module)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeport.benchmarks.counting.torch_counter.fan import Geometry, conv_fan_out, matrix_fan_out
-from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
+from spikeport.benchmarks.counting.torch_counter.ledger import ADDITION, Ledger
 from spikeport.benchmarks.counting.torch_counter.neurons import ONE_TO_ONE
 from spikeport.benchmarks.counting.torch_counter.tally import Tally
 
@@ -28,6 +28,13 @@ def has_hook(module: nn.Module) -> bool:
     if kind in _CONVOLUTIONS:
         return module.padding_mode == "zeros" and not isinstance(module.padding, str)
     return kind is nn.Linear or kind in CELLS or kind in ONE_TO_ONE
+
+
+def leave_out_biases(ledger: Ledger, name: str, module: nn.Module) -> None:
+    """List the biases of `module`, by the names of their parameters."""
+    for parameter, _ in module.named_parameters(recurse=False):
+        if parameter.startswith("bias"):
+            ledger.leave_out(f"{name}.{parameter}", ADDITION)
 
 
 def count_layer(ledger: Ledger, name: str, module: Any, x: Tensor, hx: Any = None) -> Tally | None:
@@ -91,4 +98,5 @@ def count_sequence(ledger: Ledger, name: str, module: Any, x: Tensor, hx: Any, o
         kept = own.narrow(axis, 1 if direction else 0, steps - 1)
         before = torch.cat([kept, first] if direction else [first, kept], axis)
         count_matrix(ledger, f"{name}.weight_hh{suffix}", module.get_parameter(f"weight_hh{suffix}"), before)
+    leave_out_biases(ledger, name, module)
     ledger.leave_out(f"{name}:gates", "its gates' element-wise arithmetic; the products with its weights are counted")

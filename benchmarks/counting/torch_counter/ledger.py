@@ -14,6 +14,8 @@ from spikeport.benchmarks.counting.torch_counter.stored import Stored
 from spikeport.benchmarks.counting.torch_counter.tally import Tally
 from spikeport.errors import UnfaithfulError
 
+ADDITION = "one addition per output and step; its products are counted"
+
 _Key = tuple[str, tuple[int, ...], torch.device, Hashable]
 
 
