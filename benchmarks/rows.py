@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from spikeport.benchmarks import blocks
+from spikeport.benchmarks.audited import agreement_block, audit_verdict
 from spikeport.benchmarks.counting.ann import count_ann
 from spikeport.benchmarks.counting.crossings import count_crossings
 from spikeport.benchmarks.counting.footprint import footprint
@@ -29,15 +30,14 @@ from spikeport.benchmarks.results import Row, Status
 from spikeport.benchmarks.samples import Samples
 from spikeport.benchmarks.statistics import wilson
 from spikeport.benchmarks.subject import Subject
+from spikeport.benchmarks.twins import ann_id, unlike
 from spikeport.deploy.backend import Backend
 from spikeport.deploy.deployment import audit_run
 from spikeport.deploy.mapped import by_chip, map_programs
 from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network, scores
 from spikeport.deploy.quantised import by_layer, losses_of, told_bits
 from spikeport.errors import SpikeportError, UnavailableError, UnfaithfulError, UsageError
-from spikeport.export.audit import Agreement
 from spikeport.export.segments import draft_network
-from spikeport.export.verify import describe
 from spikeport.models.network import SpikingNetwork
 from spikeport.models.twin import Twin
 from spikeport.train.run import Run
@@ -74,14 +74,13 @@ class Scored:
 
 
 def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -> Scored:
-    """Score the ANN twin of `subject`.
+    """Score the ANN twin of `subject`, one of `open_twins`.
 
     Raises:
-        UsageError: `twin` is not an ANN's run, or the samples are encoded.
+        UsageError: the samples are encoded.
     """
     network = twin.network
-    if not isinstance(network, Twin):
-        raise UsageError(str(twin.path), "it is a spiking network's run", "Train the twin with --set kind=ann")
+    assert isinstance(network, Twin)
     inputs = network_inputs(network, samples)
     answers: list[torch.Tensor] = []
     start = time.perf_counter()
@@ -91,7 +90,7 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
     row = Row(
         **_about(subject, samples, "ann", "ann", twin.recipe.seed) | {"id": ann_id(twin, subject)},
         twin=equivalent(twin.recipe).describe(),
-        **_unaudited(predicted_N, samples),
+        **_unaudited(predicted_N, samples) | {"reason": unlike(twin, subject)},
         counts=ann_block(counts),
         energy=energy_rows(counts, models),
         measured=None,
@@ -100,18 +99,6 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
     )
     row = _with(row, "footprint", _footprint(network, len(predicted_N)))
     return Scored(row, predicted_N, counts, network=network)
-
-
-def check_twin(twin: Run, subject: Subject) -> None:
-    """Raise where `twin` was trained on other data or noise than `subject`."""
-    if subject.recipe is None or twin.recipe.data != subject.recipe.data:
-        raise UsageError(str(twin.path), "it was trained on other data or noise", "Train both by the same recipe")
-
-
-def ann_id(twin: Run, subject: Subject) -> str:
-    """Return the id of a twin's row: `NAME/ann`, or `NAME/ann-KIND` for any other equivalent."""
-    kind = twin.recipe.twin.kind
-    return f"{subject.name}/ann" + ("" if kind == "relu" else f"-{kind}")
 
 
 def network_inputs(network: SpikingNetwork | Twin, samples: Samples) -> dict[str, torch.Tensor]:
@@ -239,7 +226,7 @@ def _finish(
     crossings = count_crossings(network, run.chip_inputs, run.recordings)
     counts = NetworkCounts(chip, subject.host_layers(samples.timesteps), crossings)
     quantised = any(recording.unit_roundoff is None for recording in run.recordings.values())
-    status, reason = _verdict(agreements, quantised)
+    status, reason = audit_verdict(agreements, quantised)
     row = Row(
         **_about(subject, samples, name, kind, subject.recipe.seed if subject.recipe else None),
         twin=None,
@@ -256,16 +243,6 @@ def _finish(
         missing=NOT_HERE,
     )
     return Scored(row, answers_N, counts, run, quantised)
-
-
-def _verdict(agreements: Mapping[str, Agreement], quantised: bool) -> tuple[Status, str | None]:
-    if all(agreement.exact for agreement in agreements.values()):
-        return "ok", None
-    worst = min(agreements.values(), key=lambda agreement: agreement.jaccard)
-    if quantised:
-        share = f"{worst.mismatches} of {worst.entries} entries do"
-        return "mismatch", f"quantised to integers, so it differs from the float network by construction: {share}"
-    return "mismatch", describe(worst)
 
 
 def _never_ran(
@@ -317,36 +294,3 @@ def _answers(answers_N: NDArray[np.int64], samples: Samples) -> blocks.Answers:
 
 def _timing(seconds: float, samples: int, steps: int) -> blocks.Timing:
     return blocks.Timing(ms_per_step=1e3 * seconds / samples / steps, samples_per_s=samples / seconds, batch=samples)
-
-
-def agreement_block(agreements: Mapping[str, Agreement]) -> blocks.Agreement:
-    """Return the audits of all chip stages as one block; nodes of several stages get their stage's name."""
-    several = len(agreements) > 1
-    nodes: dict[str, blocks.NodeAgreement] = {}
-    latency: dict[str, int] = {}
-    firsts = [a.first_divergence for a in agreements.values() if a.first_divergence]
-    for stage, agreement in agreements.items():
-        prefix = f"{stage}." if several else ""
-        latency |= {prefix + n: steps for n, steps in agreement.latency_steps.items()}
-        for name, node in agreement.per_node.items():
-            nodes[prefix + name] = blocks.NodeAgreement(
-                spikes=1 - (node.mismatches + node.ties) / node.entries,
-                jaccard=node.jaccard,
-                mismatches=node.mismatches,
-                ties=node.ties,
-                spikes_reference=node.spikes_reference,
-                spikes_backend=node.spikes_backend,
-            )
-    first = min(firsts) if firsts else None
-    worst = min(agreements.values(), key=lambda agreement: agreement.jaccard)
-    return blocks.Agreement(
-        exact=all(agreement.exact for agreement in agreements.values()),
-        ties=sum(agreement.ties for agreement in agreements.values()),
-        spikes=min(agreement.equal_spikes for agreement in agreements.values()),
-        jaccard=worst.jaccard,
-        latency_steps=latency,
-        first_divergence=None
-        if first is None
-        else blocks.Divergence(node=first.node, step=first.step, neuron=first.neuron, margin=first.margin),
-        per_node=nodes,
-    )

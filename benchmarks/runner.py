@@ -19,17 +19,19 @@ from spikeport.benchmarks.example import example
 from spikeport.benchmarks.measured.meter import Meter
 from spikeport.benchmarks.measured.windows import Plan
 from spikeport.benchmarks.results import Results
-from spikeport.benchmarks.rows import Scored, ann_row, backend_row, check_twin, network_inputs, snn_row, trained_row
+from spikeport.benchmarks.rows import Scored, ann_row, backend_row, network_inputs, snn_row, trained_row
 from spikeport.benchmarks.samples import DataRequest, Samples, load_samples
 from spikeport.benchmarks.statistics import paired_difference
 from spikeport.benchmarks.subject import NirReading, Subject, open_subject
 from spikeport.benchmarks.sweep import Point, Sweep, check_names, points
+from spikeport.benchmarks.titles import titles
+from spikeport.benchmarks.twins import check_twin, open_twins
 from spikeport.deploy import backends
 from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.deploy.quantised import Quantising, with_weight_bits
 from spikeport.errors import UsageError
 from spikeport.provenance import git_hash, machine, versions
-from spikeport.train.run import load_run
+from spikeport.train.run import Run
 
 PACKAGES = ("torch", "snntorch", "nir", "numpy", "onnxruntime")
 
@@ -82,31 +84,35 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
     comparisons: list[blocks.EnergyComparison] = []
     differences: list[blocks.Difference] = []
     shown: blocks.Example | None = None
-    titles: list[str] = []
     check_names(request.sweeps)
     models = with_own(request.energy_models)
     meter = None if request.measure is None else Meter.open("cpu", request.measure)
     across = None if request.cross_technology is None else load(request.cross_technology)
+    names = titles(request.networks)
+    twins = open_twins(request.anns)
     with tempfile.TemporaryDirectory(prefix="spikeport-") as scratch:
-        for path in request.networks:
+        for name, path in zip(names, request.networks, strict=True):
             progress(f"opening {path}")
-            subject = open_subject(path, Path(scratch), request.bundle, request.reading)
-            titles.append(subject.name)
+            place = Path(scratch) / name
+            place.mkdir()
+            subject = replace(open_subject(path, place, request.bundle, request.reading), name=name)
+            for twin in twins:
+                check_twin(twin, subject)
             samples = load_samples(request.data, subject.recipe, subject.shapes, subject.timesteps, subject.classes)
-            rows = _metered(meter, samples, _score(request, subject, samples, models, progress))
+            rows = _metered(meter, samples, _score(request, subject, samples, twins, models, progress))
             comparisons += _energy(rows, models, across)
             differences += _differences(rows, samples)
             shown = shown or example(subject, samples, rows)
-            for point in _points(request, path, subject, samples, Path(scratch)):
+            for point in _points(request, path, subject, samples, place):
                 progress(f"{subject.name}: {point.sweep}={point.value:g}")
-                rows += [point.marked(s) for s in _score_at(request, point, models, progress)]
+                rows += [point.marked(s) for s in _score_at(request, point, twins, models)]
             scored += [Scored(s.row, expected=s.expected, trace=s.trace) for s in rows]
     results = Results(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         spikeport=spikeport.__version__,
         git=git_hash(),
         environment=machine() | versions(PACKAGES),
-        title=" and ".join(titles),
+        title=" and ".join(names),
         rows=tuple(s.row for s in scored),
         comparisons=tuple(comparisons),
         differences=tuple(differences),
@@ -118,18 +124,17 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
 
 
 def _score(
-    request: Request, subject: Subject, samples: Samples, models: Sequence[EnergyModel], progress: Callable[[str], None]
+    request: Request,
+    subject: Subject,
+    samples: Samples,
+    twins: Sequence[Run],
+    models: Sequence[EnergyModel],
+    progress: Callable[[str], None],
 ) -> list[Scored]:
     rows = []
-    for path in request.anns:
-        progress(f"{subject.name}: ann, {path}")
-        twin = load_run(path)
-        scored = ann_row(twin, subject, samples, models)
-        check_twin(twin, subject)
-        rows.append(scored)
-    if len({scored.row.id for scored in rows}) != len(rows):
-        reason = "two of them are the same kind of twin, so that their rows would have one name"
-        raise UsageError("--ann", reason, "Name one run of each kind")
+    for twin in twins:
+        progress(f"{subject.name}: ann, {twin.path}")
+        rows.append(ann_row(twin, subject, samples, models))
     if subject.network is not None:
         progress(f"{subject.name}: snn")
         rows += _spiking(subject, samples, models)
@@ -153,13 +158,11 @@ def _points(request: Request, path: Path, subject: Subject, samples: Samples, sc
         yield from points(sweep, path, subject, samples, request.data, scratch)
 
 
-def _score_at(
-    request: Request, point: Point, models: Sequence[EnergyModel], progress: Callable[[str], None]
-) -> list[Scored]:
+def _score_at(request: Request, point: Point, twins: Sequence[Run], models: Sequence[EnergyModel]) -> list[Scored]:
     """Score what the point's condition changes."""
     subject, samples, rows = point.subject, point.samples, []
     if "ann" in point.runs:
-        rows += [ann_row(load_run(path), subject, samples, models) for path in request.anns]
+        rows += [ann_row(twin, subject, samples, models) for twin in twins]
     if "snn" in point.runs and subject.network is not None:
         rows += _spiking(subject, samples, models)
     names: Sequence[str] = request.backend_names or (() if subject.network else ("reference",))
@@ -210,30 +213,42 @@ def _energy(
         return []
     assert isinstance(snn.counts, NetworkCounts)
     return [
-        found
+        _noted(found, ann.row.reason)
         for ann in rows
         if isinstance(ann.counts, AnnCounts)
         for found in compare(snn.counts, ann.counts, models, snn.row.id, ann.row.id, across)
     ]
 
 
+def _noted(found: blocks.EnergyComparison, unlike: str | None) -> blocks.EnergyComparison:
+    """Return the comparison with what the twin does not share with the network, in the verdict itself."""
+    if unlike is None or not (found.variants or found.thresholds):
+        return found
+    return found.model_copy(update={"verdict": f"{found.verdict} The ANN is {unlike}."})
+
+
 def _differences(rows: Sequence[Scored], samples: Samples) -> list[blocks.Difference]:
-    """Every row against the first: paired, since all saw the same samples."""
+    """Every row against the first, and the first spiking one against every ANN: paired, since all saw the same."""
     ran = [s for s in rows if s.answers_N is not None]
-    found = []
-    for other in ran[1:]:
-        paired = paired_difference(other.answers_N == samples.labels_N, ran[0].answers_N == samples.labels_N)
-        found.append(
-            blocks.Difference(
-                first=other.row.id,
-                second=ran[0].row.id,
-                value=paired.difference,
-                ci95=paired.ci95,
-                n=paired.n,
-                method="Newcombe 1998, method 10, paired",
-            )
-        )
-    return found
+    pairs = [(other, ran[0]) for other in ran[1:]]
+    spiking = next((s for s in ran if s.row.kind != "ann"), None)
+    if spiking is not None:
+        pairs += [(spiking, ann) for ann in ran[1:] if ann.row.kind == "ann"]
+    return [_difference(first, second, samples) for first, second in pairs]
+
+
+def _difference(first: Scored, second: Scored, samples: Samples) -> blocks.Difference:
+    assert first.answers_N is not None
+    assert second.answers_N is not None
+    paired = paired_difference(first.answers_N == samples.labels_N, second.answers_N == samples.labels_N)
+    return blocks.Difference(
+        first=first.row.id,
+        second=second.row.id,
+        value=paired.difference,
+        ci95=paired.ci95,
+        n=paired.n,
+        method="Newcombe 1998, method 10, paired",
+    )
 
 
 def benchmark(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nir
@@ -133,3 +134,19 @@ def test_env_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert "torch" in out
     assert nir.version in out
+
+
+def test_two_networks_of_one_name_are_told_apart_and_one_twice_is_refused(
+    bundle_path: Path, data_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other" / bundle_path.name
+    shutil.copytree(bundle_path, other)
+    out = tmp_path / "r.json"
+    assert out_of(capsys, "bench", bundle_path, other, "--data", data_path, "--json", out)[0] == 0
+    assert [row["id"] for row in json.loads(out.read_text())["rows"]] == [
+        f"{bundle_path.parent.name}-tiny/reference",
+        "other-tiny/reference",
+    ]
+    code, _, err = out_of(capsys, "bench", other, other, "--data", data_path)
+    assert code == 2
+    assert "named 2 times" in err
