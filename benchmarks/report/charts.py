@@ -6,13 +6,14 @@ Each chart has a sentence for readers who cannot see it, and stands above a tabl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any
 
 from spikeport.benchmarks.blocks import Heatmap, NeuronNode, Raster, Trace
 from spikeport.benchmarks.report import text
-from spikeport.benchmarks.report.tables import labels
+from spikeport.benchmarks.report.tables import Named, kind_name, named
 from spikeport.benchmarks.results import Results, Row
 
 COLOURS = {"ann": "var(--ann)", "snn": "var(--snn)", "backend": "var(--backend)"}
@@ -39,16 +40,19 @@ class Chart:
 
 def accuracy(results: Results) -> Chart | None:
     """Dots with 95 % intervals, one line per row."""
-    label = labels(results)
-    rows = [r for r in results.rows if r.accuracy]
-    if not rows:
-        return None
-    data = []
-    for row in rows:
-        assert row.accuracy is not None
+    return accuracy_of(named(results))
+
+
+def accuracy_of(rows: Sequence[Named]) -> Chart | None:
+    """Dots with 95 % intervals, one line for each of these rows that was scored."""
+    data, spoken = [], {}
+    for label, row in rows:
+        if row.accuracy is None:
+            continue
         value, (low, high) = row.accuracy.value, row.accuracy.ci95
+        spoken[label] = f"{label} {text.accuracy(row.accuracy)}"
         data.append({
-            "type": "scatter", "mode": "markers", "x": [100 * value], "y": [label[row.id]],
+            "type": "scatter", "mode": "markers", "x": [100 * value], "y": [label],
             "error_x": {
                 "type": "data", "symmetric": False, "array": [100 * (high - value)],
                 "arrayminus": [100 * (value - low)], "color": COLOURS[row.kind], "thickness": 2, "width": 6,
@@ -56,8 +60,10 @@ def accuracy(results: Results) -> Chart | None:
             "marker": {"color": COLOURS[row.kind], "size": 11},
             "hovertemplate": f"{text.accuracy(row.accuracy)} %<extra></extra>",
         })  # fmt: skip
-    alt = "Accuracy in percent: " + "; ".join(f"{label[r.id]} {text.accuracy(r.accuracy)}" for r in rows)
-    return Chart("chart-accuracy", alt, data, _horizontal([label[r.id] for r in rows], "correct, %"))
+    if not data:
+        return None
+    alt = "Accuracy in percent: " + "; ".join(spoken.values())
+    return Chart("chart-accuracy", alt, data, _horizontal(list(spoken), "correct, %"))
 
 
 def activity(results: Results) -> Chart | None:
@@ -82,15 +88,24 @@ def activity(results: Results) -> Chart | None:
 
 def energy(results: Results) -> Chart | None:
     """Ranges on a log axis: for each model one bar for the ANN and one for the SNN, a dot at the nominal."""
-    rows = [r for r in (first(results, "ann"), spiking_row(results)) if r is not None and r.energy]
-    models = list(dict.fromkeys(e.model for r in rows for e in r.energy if e.low_pj))
+    rows = (first(results, "ann"), spiking_row(results))
+    return energy_of([(kind_name(row), row) for row in rows if row is not None])
+
+
+def energy_of(named_rows: Sequence[Named]) -> Chart | None:
+    """Ranges on a log axis: for each model one bar for each of these rows, a dot at the nominal."""
+    rows = [(name, row) for name, row in named_rows if row.energy]
+    models = list(dict.fromkeys(e.model for _, row in rows for e in row.energy if e.low_pj))
     if not models:
         return None
     data, spoken = [], []
-    for offset, row in zip((0.17, -0.17), rows, strict=False):
+    gap = min(0.34, 0.8 / len(rows))
+    for index, (name, row) in enumerate(rows):
         found = [e for e in row.energy if e.low_pj and e.per_sample_pj and e.high_pj]
+        offset = gap * ((len(rows) - 1) / 2 - index)
         places = [len(models) - 1 - models.index(e.model) + offset for e in found]
-        name = "ANN" if row.kind == "ann" else "SNN"
+        again = any(other.kind == row.kind for _, other in rows[:index])
+        opacity, symbol = (0.25, "diamond-open") if again else (0.45, "circle")
         hover = [f"{name}, {e.model}: {text.energy_range(e)}" for e in found]
         spoken += hover
         bars: list[Any] = []
@@ -100,16 +115,20 @@ def energy(results: Results) -> Chart | None:
             heights += [y, y, None]
         line = {"color": COLOURS[row.kind], "width": 9}
         data.append({
-            "type": "scatter", "mode": "lines", "x": bars, "y": heights, "line": line, "opacity": 0.45,
+            "type": "scatter", "mode": "lines", "x": bars, "y": heights, "line": line, "opacity": opacity,
             "name": name, "legendgroup": name, "showlegend": False, "hoverinfo": "skip",
         })  # fmt: skip
         data.append({
             "type": "scatter", "mode": "markers", "x": [e.per_sample_pj for e in found], "y": places,
-            "marker": {"color": COLOURS[row.kind], "size": 12}, "name": name, "legendgroup": name,
-            "text": hover, "hovertemplate": "%{text}<extra></extra>",
+            "marker": {"color": COLOURS[row.kind], "size": 12, "symbol": symbol},
+            "name": name, "legendgroup": name, "text": hover, "hovertemplate": "%{text}<extra></extra>",
         })  # fmt: skip
-    layout = base(height=90 + 2 * ROW_PX * len(models))
-    layout["xaxis"] |= {"type": "log", "title": {"text": "per sample, estimated"}, **_energy_ticks(rows)}
+    layout = base(height=90 + ROW_PX * max(2, len(rows)) * len(models))
+    layout["xaxis"] |= {
+        "type": "log",
+        "title": {"text": "per sample, estimated"},
+        **_energy_ticks([row for _, row in rows]),
+    }
     layout["yaxis"] |= {
         "tickvals": list(range(len(models))), "ticktext": models[::-1], "range": [-0.6, len(models) - 0.4],
         "showgrid": False, "zeroline": False,

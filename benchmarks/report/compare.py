@@ -1,11 +1,11 @@
-"""Two results side by side: rows matched by id, differences with intervals, and what differs in their provenance."""
+"""Two results side by side: differences of the rows that both have, with intervals, and what differs in provenance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from spikeport.benchmarks.report import discrimination, page, text
+from spikeport.benchmarks.report import discrimination, matching, page, sides, tables, text
 from spikeport.benchmarks.report.markdown import document
 from spikeport.benchmarks.report.tables import Table
 from spikeport.benchmarks.results import Results, Row
@@ -16,24 +16,20 @@ NOTE = (
     "Accuracy differences are second minus first, in percentage points, with Newcombe's 95 % interval (1998, method "
     "10): paired where both rows answered the same samples, which their SHA-256 shows; independent (phi = 0) otherwise."
 )
-
-
-def same(first: Results, second: Results) -> tuple[tuple[Row, Row], ...]:
-    """Return the rows that both have, by id, in the order of the first."""
-    others = {row.id: row for row in second.rows}
-    return tuple((row, others[row.id]) for row in first.rows if row.id in others)
+ENERGY_NOTE = "*energy: second over first, over all models that both have; estimated. ACs and MACs: second over first."
 
 
 def rows(first: Results, second: Results) -> Table:
     """Return one line per row that both have."""
     accuracies = ("accuracy, first", "accuracy, second", "difference")
     header = ("row", "status", *accuracies, "agreement", "ACs", "MACs", "energy*")
-    return Table(header, tuple(_line(a, b) for a, b in same(first, second)), text_columns=2)
+    return Table(header, tuple(_line(pair) for pair in matching.pairs(first, second)), text_columns=2)
 
 
-def _line(a: Row, b: Row) -> tuple[str, ...]:
+def _line(pair: matching.Pair) -> tuple[str, ...]:
+    a, b = pair
     return (
-        a.id,
+        matching.label(pair),
         a.status if a.status == b.status else f"{a.status} → {b.status}",
         text.accuracy(a.accuracy),
         text.accuracy(b.accuracy),
@@ -93,21 +89,21 @@ def embeddings(first: Results, second: Results) -> discrimination.Sets:
 
 def unmatched(first: Results, second: Results) -> tuple[str, ...]:
     """Return one sentence for each row that only one of the two has."""
-    known = {row.id for row, _ in same(first, second)}
+    known = [{row.id for row in rows} for rows in zip(*matching.pairs(first, second), strict=True)]
     return tuple(
-        f"only in the {which}: {row.id} ({row.status})"
-        for which, results in (("first", first), ("second", second))
+        f"only in the {side}: {row.id} ({row.status})"
+        for side, results, ids in zip(sides.SIDES, (first, second), known, strict=True)
         for row in results.rows
-        if row.id not in known
+        if row.id not in ids
     )
 
 
 def provenance(first: Results, second: Results) -> Table:
     """Return what differs in where the two come from: software, machine, samples, conditions."""
     one, two = _origin(first), _origin(second)
-    for a, b in same(first, second):
-        one |= {f"{a.id}: {key}": value for key, value in _row_origin(a).items()}
-        two |= {f"{b.id}: {key}": value for key, value in _row_origin(b).items()}
+    for pair in matching.pairs(first, second):
+        for told, row in zip((one, two), pair, strict=True):
+            told |= {f"{matching.label(pair)}: {key}": value for key, value in _row_origin(row).items()}
     keys = [key for key in dict.fromkeys((*one, *two)) if one.get(key) != two.get(key)]
     lines = tuple((key, one.get(key, text.UNKNOWN), two.get(key, text.UNKNOWN)) for key in keys)
     return Table(("what", "first", "second"), lines, text_columns=3)
@@ -124,6 +120,7 @@ def _origin(results: Results) -> dict[str, str]:
 
 def _row_origin(row: Row) -> dict[str, str]:
     told: Mapping[str, object] = {
+        "model": row.model,
         "bundle": row.bundle,
         "seed": row.seed,
         "timesteps": row.timesteps,
@@ -136,32 +133,47 @@ def _row_origin(row: Row) -> dict[str, str]:
 
 def render_comparison(first: Results, second: Results) -> str:
     """Return the comparison as Markdown."""
-    parts: list[str | Table | tuple[str, ...]] = [f"# {first.title} and {second.title}", rows(first, second), NOTE]
-    parts += ["*energy: second over first, over all models that both have: estimates.", unmatched(first, second)]
+    parts: list[str | Table | tuple[str, ...]] = [f"# {title(first, second)}", matching.said(first, second)]
+    parts += [sides.notes(first, second), rows(first, second), NOTE, ENERGY_NOTE, unmatched(first, second)]
+    parts += ["## Side by side", sides.summary(first, second), "## Work per sample", sides.work(first, second)]
+    parts += ["## Energy (estimated, not measured)", sides.verdicts(first, second)]
+    for side, results in zip(sides.SIDES, (first, second), strict=True):
+        parts += [f"### SNN against ANN, {side}", tables.energy(results)]
     if found := embeddings(first, second):
         parts += [f"## {discrimination.TITLE}", discrimination.table(found), discrimination.NOTE]
     parts += ["## What differs in provenance", provenance(first, second)]
     return document(parts)
 
 
+def title(first: Results, second: Results) -> str:
+    """Return what the comparison is called."""
+    return first.title if first.title == second.title else f"{first.title} and {second.title}"
+
+
 def write_comparison(first: Results, second: Results, path: Path) -> None:
     """Write the comparison as a page that opens offline: aside first, then renamed over `path`."""
-    title = f"{first.title} and {second.title}"
     found = embeddings(first, second)
     planes = discrimination.pictures(found)
+    single = {"accuracy": sides.accuracy(first, second), "energy": sides.energy(first, second)}
+    drawn = [chart for chart in (*single.values(), *(plane for _, plane in planes)) if chart is not None]
     content = page.render(
         "compare.html.j2",
-        title,
-        [plane for _, plane in planes],
+        title(first, second),
+        drawn,
+        charts=single,
         planes=planes,
         discrimination=discrimination,
         embeddings=discrimination.table(found),
         first=first,
         second=second,
+        said=matching.said(first, second),
+        sides=sides,
+        tables=tables,
         rows=rows(first, second),
         unmatched=unmatched(first, second),
         provenance=provenance(first, second),
         note=NOTE,
+        energy_note=ENERGY_NOTE,
     )
     with new_file(path) as aside:
         aside.write_text(content, encoding="utf-8")

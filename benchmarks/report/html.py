@@ -85,7 +85,7 @@ def headlines(results: Results) -> tuple[Headline, ...]:
     ann, snn = charts.first(results, "ann"), charts.spiking_row(results)
     found = []
     if snn is not None:
-        found.append(_accuracy(snn, _paired(results, snn)))
+        found.append(_accuracy(snn, _paired(results, snn), ann))
         found.append(_work(snn, ann))
     if results.comparisons:
         found.append(_energy(results.comparisons))
@@ -101,15 +101,16 @@ def _paired(results: Results, row: Row) -> Difference | None:
     return next((d for d in results.differences if {d.first, d.second} == {row.id, ann.id}), None)
 
 
-def _accuracy(row: Row, paired: Difference | None) -> Headline:
+def _accuracy(row: Row, paired: Difference | None, ann: Row | None) -> Headline:
     if row.accuracy is None:
         return Headline("Accuracy", text.UNKNOWN, row.missing.get("accuracy", ""), "")
     low, high = row.accuracy.ci95
     note = f"on {row.accuracy.n} samples"
-    if paired:
+    if paired and ann:
+        twin = "an ANN that is not by its recipe" if ann.reason else "its ANN twin"
         sign = 1 if paired.first == row.id else -1
         ends = sorted(100 * sign * end for end in paired.ci95)
-        note = f"{100 * sign * paired.value:+.1f} points against its ANN twin [{ends[0]:+.1f}, {ends[1]:+.1f}]"
+        note = f"{100 * sign * paired.value:+.1f} points against {twin} [{ends[0]:+.1f}, {ends[1]:+.1f}]"
     name = "Spiking accuracy" if row.kind == "snn" else f"Accuracy on {row.name}"
     span = f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
     return Headline(name, text.percent(row.accuracy.value), span, note, "snn")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from spikeport.benchmarks.blocks import DenseNode, Difference, NeuronNode, SynapseNode
 from spikeport.benchmarks.report import text
@@ -14,6 +16,10 @@ LEGEND = (
     "MACs, ACs: operations per sample that a zero-skipping machine does (an ANN's MACs: dense).",
     "energy = estimate, not measured: low to high over each model's constants.",
 )
+
+
+Named: TypeAlias = tuple[str, Row]
+"""A row and what to call it."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,27 @@ def labels(results: Results) -> dict[str, str]:
     return {row.id: row.name if names.count(row.name) == 1 else row.id for row in results.rows}
 
 
+def named(results: Results) -> tuple[Named, ...]:
+    """Return every row under its label."""
+    label = labels(results)
+    return tuple((label[row.id], row) for row in results.rows)
+
+
+def kind_name(row: Row) -> str:
+    """Return what a picture calls a row that stands for its kind."""
+    return "ANN" if row.kind == "ann" else "SNN"
+
+
 def summary(results: Results) -> Table:
     """Return one line per row of the results."""
-    label = labels(results)
-    models = list(dict.fromkeys(e.model for row in results.rows for e in row.energy if e.summary))
+    return summary_of(named(results))
+
+
+def summary_of(rows: Sequence[Named]) -> Table:
+    """Return one line for each of these rows."""
+    models = list(dict.fromkeys(e.model for _, row in rows for e in row.energy if e.summary))
     header = ("name", "status", "accuracy ↑", "agreement ↑", "MACs", "ACs", *models, "ms/step")
-    return Table(header, tuple(_summary_row(row, label[row.id], models) for row in results.rows), text_columns=2)
+    return Table(header, tuple(_summary_row(row, label, models) for label, row in rows), text_columns=2)
 
 
 def _summary_row(row: Row, label: str, models: list[str]) -> tuple[str, ...]:
@@ -58,9 +79,13 @@ def _summary_row(row: Row, label: str, models: list[str]) -> tuple[str, ...]:
 
 
 def reasons(results: Results) -> tuple[tuple[str, str], ...]:
-    """Return (row, why) of every row that is not ok."""
+    """Return (row, why) of every row that is not ok, or is and has something to be said of it."""
     label = labels(results)
-    return tuple((label[row.id], f"{row.status}: {row.reason}") for row in results.rows if row.status != "ok")
+    return tuple(
+        (label[row.id], row.reason if row.status == "ok" else f"{row.status}: {row.reason}")
+        for row in results.rows
+        if row.reason
+    )
 
 
 def missing(results: Results) -> tuple[tuple[str, str], ...]:
@@ -97,9 +122,12 @@ def provenance(results: Results) -> tuple[str, ...]:
 
 
 def differences(results: Results) -> tuple[str, ...]:
-    """Return one sentence per paired difference, in percentage points."""
+    """Return one sentence per paired difference, in percentage points, with what an ANN in it does not share."""
     label = labels(results)
-    return tuple(_difference(d, label) for d in results.differences)
+    told = {row.id: f"; {label[row.id]} is {row.reason}" for row in results.rows if row.kind == "ann" and row.reason}
+    return tuple(
+        _difference(d, label) + "".join(told.get(name, "") for name in (d.first, d.second)) for d in results.differences
+    )
 
 
 def _difference(d: Difference, label: dict[str, str]) -> str:
@@ -110,9 +138,13 @@ def _difference(d: Difference, label: dict[str, str]) -> str:
 
 def totals(results: Results) -> Table:
     """Return what one inference does, row by row."""
-    label = labels(results)
+    return totals_of(named(results))
+
+
+def totals_of(rows: Sequence[Named]) -> Table:
+    """Return what one inference does in each of these rows that was counted."""
     header = ("name", "spikes", "ACs", "MACs", "dense MACs", "neuron updates", "zero weights", "silent", "on chip")
-    return Table(header, tuple(_totals_row(row, label[row.id]) for row in results.rows if row.counts))
+    return Table(header, tuple(_totals_row(row, label) for label, row in rows if row.counts))
 
 
 def _totals_row(row: Row, label: str) -> tuple[str, ...]:

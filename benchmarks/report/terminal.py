@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spikeport.benchmarks.report import compare, placement, tables
+from spikeport.benchmarks.report import compare, matching, placement, sides, tables
 from spikeport.benchmarks.results import Results
 
 PIPE_WIDTH = 140
@@ -34,8 +34,14 @@ def print_table(results: Results) -> None:
 def print_comparison(first: Results, second: Results) -> None:
     """Print two results side by side to stdout."""
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    console.print(_table(compare.rows(first, second)))
-    for line in (*compare.unmatched(first, second), compare.NOTE):
+    differences = _table(compare.rows(first, second))
+    console.print(Text(matching.said(first, second)))
+    console.print(differences)
+    for line in (*compare.unmatched(first, second), compare.NOTE, compare.ENERGY_NOTE):
+        console.print(Text(line))
+    console.print(Text())
+    console.print(_table(sides.summary(first, second)))
+    for line in (*sides.verdicts(first, second, short=True), *sides.notes(first, second)):
         console.print(Text(line))
     console.print(Text())
     console.print(_table(compare.provenance(first, second)))

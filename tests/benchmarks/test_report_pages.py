@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -9,10 +10,11 @@ import bench_results as bench
 import pytest
 
 from spikeport.benchmarks import blocks
-from spikeport.benchmarks.report import compare, render_card, render_comparison, write_comparison, write_html
+from spikeport.benchmarks.report import compare, matching, render_card, render_comparison, write_comparison, write_html
 from spikeport.benchmarks.results import write_results
 from spikeport.benchmarks.statistics import independent_difference, paired_difference
 from spikeport.cli import main
+from spikeport.errors import UsageError
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -122,9 +124,15 @@ document.title = "probe " + (document.activeElement === button) + " " + seen.joi
 </script></body>"""
 
 
-def browse(path, tmp_path):
+def browse(path, tmp_path, *options):
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]
-    command += ["--enable-logging=stderr", "--v=0", f"--user-data-dir={tmp_path / 'profile'}", f"file://{path}"]
+    command += [
+        "--enable-logging=stderr",
+        "--v=0",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        *options,
+        f"file://{path}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     assert "CONSOLE" not in done.stderr
     return done.stdout
@@ -148,10 +156,84 @@ def test_the_layer_table_sorts_by_value_and_by_keyboard(tmp_path):
     assert falling == "descending: 91k|38k|32k|22k|0|-|-|-|-|-"
 
 
+def called(name, **changes):
+    """The same benchmark of a network in another folder."""
+    results = bench.results(title=name, **changes)
+    new = {row.id: row.id.replace("av-digits/", f"{name}/") for row in results.rows}
+    rows = tuple(row.model_copy(update={"id": new[row.id]}) for row in results.rows)
+    comparisons = tuple(c.model_copy(update={"snn": new[c.snn], "ann": new[c.ann]}) for c in results.comparisons)
+    return results.model_copy(update={"rows": rows, "comparisons": comparisons, "differences": ()})
+
+
+def test_networks_of_other_names_are_matched_by_row_and_condition():
+    swept = bench.row("snn", "snn", bench.snn(0.5), swept={"noise": 2.0}, accuracy=bench.accuracy(700))
+    swept = swept.model_copy(update={"id": "av-digits/snn@noise=2"})
+    one, two = (bench.results(rows=(*bench.results().rows, row)) for row in (swept, swept))
+    two = called("other", rows=two.rows)
+    assert [(a.id, b.id) for a, b in matching.pairs(one, two)] == [
+        (row.id, row.id.replace("av-digits/", "other/")) for row in one.rows
+    ]
+    assert [line[0] for line in compare.rows(one, two).rows][-1] == "snn@noise=2"
+    assert "First: av-digits" in matching.said(one, two)
+    assert "Second: other" in matching.said(one, two)
+    assert compare.unmatched(one, two) == ()
+    differs = {row[0] for row in compare.provenance(one, two).rows}
+    assert differs == set(), "nothing but the name differs"
+
+
+def test_files_of_several_networks_are_matched_by_id_alone():
+    both = bench.results().rows + called("other").rows
+    two = bench.results(rows=both, comparisons=(), differences=())
+    assert {a.id for a, _ in matching.pairs(bench.results(), two)} == {row.id for row in bench.results().rows}
+    with pytest.raises(UsageError, match="no row of one matches a row of the other"):
+        matching.pairs(called("third"), two)
+
+
+@pytest.mark.parametrize("form", [[], ["--markdown"], ["--html", "c.html"]])
+def test_files_that_share_no_row_are_refused(tmp_path, capsys, monkeypatch, form):
+    monkeypatch.chdir(tmp_path)
+    ann, snn = bench.results().rows[:2]
+    for name, row in (("a", ann), ("b", snn)):
+        write_results(bench.results(rows=(row,), comparisons=(), differences=()), tmp_path / f"{name}.json")
+    assert main(["report", "a.json", "b.json", *form]) == 2
+    said = capsys.readouterr()
+    assert "no row of one matches" in said.err
+    assert said.out == ""
+    assert not (tmp_path / "c.html").exists()
+
+
+def test_figures_and_verdicts_of_both_stand_side_by_side(tmp_path):
+    one, two = bench.results(), called("other")
+    path = tmp_path / "c.html"
+    write_comparison(one, two, path)
+    page = path.read_text()
+    figures = bench.figures(page)
+    assert set(figures) == {"chart-accuracy", "chart-energy"}
+    for chart in figures:
+        assert re.search(rf'id="{chart}" role="img" aria-label="[^"]{{20,}}"', page), chart
+    drawn = {trace["name"] for trace in figures["chart-energy"]["data"]}
+    assert drawn == {"ANN, first", "ANN, second", "SNN, first", "SNN, second"}
+    for shown in (page, render_comparison(one, two)):
+        assert shown.count("it breaks even at") >= 4, "by each model, of both"
+        assert bench.NOTE in shown
+        assert "snn, second" in shown
+    assert page.count("Every node of") == 2 * sum(row.counts is not None for row in one.rows)
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_comparison_page_is_drawn_without_errors(tmp_path, scheme):
+    path = tmp_path / "compare.html"
+    write_comparison(bench.results(), called("other"), path)
+    shown = browse(path, tmp_path, *(["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []))
+    assert shown.count('class="main-svg"') >= 2
+    assert {"light": "rgb(28, 33, 38)", "dark": "rgb(233, 230, 223)"}[scheme] in shown
+
+
 @needs_chromium
 def test_the_comparison_page_sorts_without_errors(tmp_path):
     path = tmp_path / "compare.html"
     write_comparison(bench.results(), other(), path)
-    said = probed(path, tmp_path, "matched by id", "accuracy, second")
+    said = probed(path, tmp_path, "in rows that both have", "accuracy, second")
     assert "ascending: 90.0" in said
     assert "descending: 98.9" in said
