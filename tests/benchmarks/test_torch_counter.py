@@ -257,3 +257,26 @@ def test_a_layer_keeps_no_tensor_of_the_model():
         model(x)
         x.zero_()
     assert counter.counts().synops_ac == 6
+
+
+@pytest.mark.parametrize(
+    ("rows", "neurons"),
+    [
+        pytest.param(4, 8, id="a row a sample"),
+        pytest.param(12, 24, id="three rows a sample, each with membranes of its own"),
+        pytest.param(3, 8, id="some of the samples"),
+        pytest.param(6, 8, id="no whole samples"),
+    ],
+)
+def test_neurons_are_the_membranes_of_one_sample(rows, neurons):
+    model = leaky().eval()
+    found = count(model, torch.ones(4, 8), run=lambda x: model(x[:1].expand(rows, 8))).neurons["Leaky"]
+    assert (found.neurons, found.state, found.updates) == (neurons, neurons, rows * 8)
+
+
+def test_the_neurons_of_one_sample_without_a_batch_axis():
+    model = leaky().eval()
+    with torch.no_grad(), SpikeCounter(model) as counter:
+        counter.start(1)
+        model(torch.ones(8))
+    assert counter.counts().neurons["Leaky"].neurons == 8

@@ -13,10 +13,11 @@ from spikeport.benchmarks.counting.torch_counter.apart import Options
 from spikeport.benchmarks.counting.torch_counter.constants import Constants
 from spikeport.benchmarks.counting.torch_counter.hooks import Hooks
 from spikeport.benchmarks.counting.torch_counter.ledger import Ledger
+from spikeport.benchmarks.counting.torch_counter.neurons import STATELESS
 from spikeport.benchmarks.counting.torch_counter.reading import read
 from spikeport.benchmarks.counting.torch_counter.result import ModelCounts
 from spikeport.errors import UnfaithfulError, UsageError
-from spikeport.models.state import reset_state
+from spikeport.models.state import neurons
 
 
 class SpikeCounter:
@@ -79,10 +80,7 @@ class SpikeCounter:
         if samples < 1:
             raise UsageError(f"samples {samples}", "a batch has at least one", "Give the number of samples")
         with torch._C._DisableTorchDispatch():
-            try:
-                reset_state(self.model)
-            except TypeError as error:
-                raise UnfaithfulError("the model", str(error), "Use a neuron with reset_mem") from None
+            _reset(self.model)
         self.samples += samples
         self._ledger.start(samples)
         self._hooks.start()
@@ -97,6 +95,16 @@ class SpikeCounter:
             raise UsageError("SpikeCounter", "no batch was started", "Call start(len(x)) before each batch")
         with torch._C._DisableTorchDispatch():
             return read(self.model, self._ledger, self._hooks, self.samples)
+
+
+def _reset(model: nn.Module) -> None:
+    for path, neuron in neurons(model).items():
+        if type(neuron) in STATELESS:
+            continue
+        if not hasattr(neuron, "reset_mem"):
+            reason = f"a {type(neuron).__name__} cannot be reset, so that its state would last into the next batch"
+            raise UnfaithfulError(f"neuron '{path}'", reason, "Use a neuron with reset_mem")
+        neuron.reset_mem()
 
 
 def _refuse(model: nn.Module) -> None:

@@ -26,8 +26,8 @@ MOVES = frozenset({
     "is_same_size", "lift_fresh", "linspace", "movedim", "new_empty", "new_empty_strided", "new_full", "new_ones",
     "new_zeros", "ones", "ones_like", "permute", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "repeat",
     "replication_pad1d", "replication_pad2d", "replication_pad3d", "reshape", "resize_", "roll", "scalar_tensor",
-    "select", "select_scatter", "slice", "slice_scatter", "split", "split_with_sizes", "squeeze", "stack", "t", "transpose",
-    "tril", "triu", "unbind", "unflatten", "unfold", "unsqueeze", "view", "zero_", "zeros", "zeros_like",
+    "select", "select_scatter", "slice", "slice_scatter", "split", "split_with_sizes", "squeeze", "stack", "t",
+    "transpose", "tril", "triu", "unbind", "unflatten", "unfold", "unsqueeze", "view", "zero_", "zeros", "zeros_like",
 })  # fmt: skip
 """Operations that create, move or copy elements and do no arithmetic."""
 

@@ -47,6 +47,7 @@ _QUIET_REASONS: dict[type[nn.Module], str] = {
     ),
     nn.ReLU: "one comparison an element",
 }
+_NEURONS_OF_SNNTORCH = "snntorch._neurons."
 _OURS = "_spikeport_counts"
 _BEFORE = "Change the model before start()"
 _IN_PARTS = (
@@ -69,6 +70,7 @@ class Hooks:
         self.model = model
         self.ledger = ledger
         self.neurons: dict[str, SpikeTally] = {}
+        self.unknown_neurons: dict[str, None] = {}
         self.layers: list[str] = []
         self._watching = ExitStack()
         self._watched = True
@@ -188,11 +190,13 @@ class Hooks:
     def _named(self, path: str, module: nn.Module) -> _Run:
         """Follow a module that is seen by its operations."""
         own = module.forward
-        if isinstance(module, SpikingNeuron) or type(module).__module__.startswith("snntorch."):
-            reason = f"{type(module).__name__} is no known neuron; its updates and spikes have no rule"
-            self.ledger.leave_out(path, reason)
+        unknown = isinstance(module, SpikingNeuron) or type(module).__module__.startswith(_NEURONS_OF_SNNTORCH)
+        reason = f"{type(module).__name__} is no known neuron; its updates and spikes have no rule"
 
         def forward(*args: Any, **kwargs: Any) -> Any:
+            if unknown:
+                self.unknown_neurons.setdefault(path)
+                self.ledger.leave_out(path, reason)
             self._running.append(path)
             try:
                 return own(*args, **kwargs)

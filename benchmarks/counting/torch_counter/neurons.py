@@ -22,6 +22,9 @@ STATE: dict[type[nn.Module], tuple[str, ...]] = {
 }
 """State variables of each known neuron; each is read once and written once an update."""
 
+STATELESS = (snn.StateLeaky, snn.AssociativeLeaky, snn.LinearLeaky)
+"""Neurons without a rule that see a whole window at once: nothing lasts into the next call."""
+
 ONE_TO_ONE = (RLeakyWeights, RSynapticWeights)
 """A recurrent weight from each neuron to itself."""
 

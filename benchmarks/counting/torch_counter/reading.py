@@ -38,8 +38,9 @@ def read(model: nn.Module, ledger: Ledger, hooks: Hooks, samples: int) -> ModelC
         parameters=sum(p.numel() for p in model.parameters()),
         parameter_bytes=_bytes(model.parameters()),
         buffer_bytes=_bytes(_constant_buffers(model)),
-        state_bytes=sum(t.state_bytes for t in ran.values()),
+        known_state_bytes=sum(t.state_bytes for t in ran.values()),
         not_counted=_not_counted(ledger, hooks, layers),
+        unknown_neurons=tuple(hooks.unknown_neurons),
     )
 
 

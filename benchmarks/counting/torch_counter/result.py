@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -39,7 +39,8 @@ class NeuronCounts:
     """A layer of spiking neurons over all samples.
 
     Attributes:
-        neurons: in the layer; a module called more than once a step has them once.
+        neurons: in the layer, by the membranes that one sample has; a module called more than once a step has them
+            once. Whatever the caller folds into the batch axis, tokens or steps, has membranes of its own.
         updates: one neuron in one step each.
         spikes: non-zero outputs.
         emitted: output elements; fewer than `updates` where the neuron pools its own output.
@@ -65,6 +66,8 @@ class NeuronCounts:
 class ModelCounts:
     """Totals over `samples` samples.
 
+    What neurons did and hold is `None` where one ran that no rule counts.
+
     Attributes:
         samples: as declared to `SpikeCounter.start`.
         layers: weighted layers by the path of their module or parameter, products of two activations by where they ran.
@@ -72,8 +75,9 @@ class ModelCounts:
         parameters: elements of all parameters, a shared one once.
         parameter_bytes: of them.
         buffer_bytes: of constant buffers; neuron state and scalars of the snnTorch neurons are no part.
-        state_bytes: neuron state of one sample.
+        known_state_bytes: state of one sample in `neurons`.
         not_counted: work in no figure: name -> reason.
+        unknown_neurons: paths of the neurons that ran and are not in `neurons`.
     """
 
     samples: int
@@ -82,8 +86,9 @@ class ModelCounts:
     parameters: int
     parameter_bytes: int
     buffer_bytes: int
-    state_bytes: int
+    known_state_bytes: int
     not_counted: Mapping[str, str]
+    unknown_neurons: tuple[str, ...] = ()
 
     @property
     def synops_ac(self) -> int:
@@ -101,30 +106,38 @@ class ModelCounts:
         return sum(layer.dense for layer in self.layers.values())
 
     @property
-    def spikes(self) -> int:
+    def spikes(self) -> int | None:
         """Of all neurons."""
-        return sum(n.spikes for n in self.neurons.values())
+        return self._of_neurons(lambda n: n.spikes)
 
     @property
-    def neuron_updates(self) -> int:
+    def neuron_updates(self) -> int | None:
         """Neurons times steps."""
-        return sum(n.updates for n in self.neurons.values())
+        return self._of_neurons(lambda n: n.updates)
 
     @property
-    def membrane_traffic(self) -> int:
+    def membrane_traffic(self) -> int | None:
         """State elements read and written."""
-        return sum(n.state_reads + n.state_writes for n in self.neurons.values())
+        return self._of_neurons(lambda n: n.state_reads + n.state_writes)
 
     @property
-    def footprint_bytes(self) -> int:
+    def state_bytes(self) -> int | None:
+        """Neuron state of one sample."""
+        return None if self.unknown_neurons else self.known_state_bytes
+
+    @property
+    def footprint_bytes(self) -> int | None:
         """Parameters, constant buffers and the state of one sample."""
-        return self.parameter_bytes + self.buffer_bytes + self.state_bytes
+        return None if self.state_bytes is None else self.parameter_bytes + self.buffer_bytes + self.state_bytes
 
     @property
     def activation_sparsity(self) -> float | None:
-        """The share of zeros in what all neurons emitted; `None` without neurons."""
-        emitted = sum(n.emitted for n in self.neurons.values())
-        return 1 - self.spikes / emitted if emitted else None
+        """The share of zeros in what all neurons emitted; also `None` without neurons."""
+        emitted = self._of_neurons(lambda n: n.emitted)
+        return 1 - self.spikes / emitted if emitted and self.spikes is not None else None
+
+    def _of_neurons(self, figure: Callable[[NeuronCounts], int]) -> int | None:
+        return None if self.unknown_neurons else sum(map(figure, self.neurons.values()))
 
     @property
     def weight_sparsity(self) -> float | None:

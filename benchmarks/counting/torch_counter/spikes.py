@@ -92,11 +92,11 @@ class SpikeTally:
         if key not in self._forms:
             one_pass = Nonzero() if spikes.is_cpu and pays(spikes.numel()) else None
             self._forms[key] = _Form(rows, state[-1].numel(), spikes.numel(), elements, one_pass)
-        batch = self._ledger.batches[-1]
-        if elements > self.state * batch:
-            self.neurons = state[-1].numel() // batch
-            self.state = elements // batch
-            self.state_bytes = sum(t.numel() * t.element_size() for t in state) // batch
+        held = _samples(state[-1], self._ledger.batches[-1])
+        if elements > self.state * held:
+            self.neurons = state[-1].numel() // held
+            self.state = elements // held
+            self.state_bytes = sum(t.numel() * t.element_size() for t in state) // held
         return self._forms[key]
 
     @property
@@ -119,3 +119,9 @@ class SpikeTally:
         forms = self._forms.values()
         found = sum(form.one_pass.total for form in forms if form.one_pass is not None)
         return found + sum(int(form.sums.flush().sum()) for form in forms if form.sums is not None)
+
+
+def _samples(state: Tensor, batch: int) -> int:
+    """Return of how many samples this is the state; where its rows are not whole samples, each is one's."""
+    rows = len(state) if state.ndim else 1
+    return rows if rows % batch else batch
