@@ -13,7 +13,7 @@ from spikeport.benchmarks.module import benchmark_module
 from spikeport.benchmarks.neurobench_file import neurobench
 from spikeport.benchmarks.report import render_html, render_markdown, render_table
 from spikeport.benchmarks.results import read_results, write_results
-from spikeport.errors import UsageError
+from spikeport.errors import UnfaithfulError, UsageError
 
 T = 3
 
@@ -102,8 +102,98 @@ def test_a_model_without_neurons_has_null_spikes():
     assert "mlp" in render_html(results)
 
 
-def test_what_it_refuses():
-    with pytest.raises(UsageError, match="no batch was started"):
+class MyLeaky(snntorch.Leaky):
+    """A neuron of the user's, of which nothing is known."""
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_unknown_neuron_makes_what_neurons_did_null(known, tmp_path):
+    options = {"beta": 0.5, "init_hidden": True}
+    layers = [nn.Linear(4, 3), MyLeaky(**options), nn.Linear(3, 2)]
+    layers += [snntorch.Leaky(**options)] if known else []
+    batches = [(torch.ones(5, 4), torch.zeros(5, dtype=torch.long))]
+    results = benchmark_module(nn.Sequential(*layers).eval(), batches, "mine", "ones")
+    (row,) = results.rows
+    assert row.kind == "snn"
+    for figure in ("spikes", "neuron_updates", "state_accesses"):
+        assert getattr(row.counts.totals, figure) is getattr(row.counts.per_sample, figure) is None
+        assert "no rule counts the neurons '1'" in row.counts.missing[figure]
+    assert row.counts.activation_sparsity is None
+    assert "'1'" in row.counts.missing["activation_sparsity"]
+    assert row.footprint is None
+    assert "'1'" in row.missing["footprint"]
+    assert ("3" in row.counts.per_node) is known, "the others keep their own figures"
+    assert row.counts.totals.dense_macs == 5 * (4 * 3 + 3 * 2)
+    write_results(results, tmp_path / "r.json")
+    assert read_results(tmp_path / "r.json") == results
+    assert "mine" in render_html(results)
+    render_table(results)
+    assert render_markdown(results)
+    assert neurobench(results, row)
+
+
+def test_an_unknown_neuron_that_never_runs_hides_nothing():
+    class Skips(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.idle = MyLeaky(beta=0.5)
+
+    (row,) = benchmark_module(Skips().eval(), [(samples(), torch.ones(2).long())], "net", "by hand").rows
+    assert row.counts.totals.spikes == 3
+
+
+def test_a_neuron_without_state_needs_no_reset():
+    class Window(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.neuron = snntorch.StateLeaky(beta=0.9, channels=4)
+
+        def forward(self, x_TBN: torch.Tensor) -> torch.Tensor:
+            return self.neuron(x_TBN)[0].sum(0)
+
+    (row,) = benchmark_module(Window().eval(), [(samples(), torch.zeros(2).long())], "net", "by hand").rows
+    assert row.counts.totals.spikes is None
+    assert any(n.name == "neuron" and "no known neuron" in n.reason for n in row.counts.not_counted)
+
+
+def test_a_neuron_of_ones_own_that_nobody_can_reset_is_refused():
+    class Own(snntorch.SpikingNeuron):
+        pass
+
+    with pytest.raises(UnfaithfulError, match="cannot be reset"):
+        benchmark_module(nn.Sequential(Own()).eval(), [(samples(), torch.zeros(2).long())], "net", "by hand")
+
+
+def scores(values):
+    return lambda x: torch.tensor(values)
+
+
+HALF = [[0.0, 1.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "answer", "reason"),
+    [
+        (torch.tensor([[0], [1]]), scores(HALF), r"labels \[2, 1\].*no tensor \[B\]"),
+        (torch.eye(2).long(), scores(HALF), r"labels \[2, 2\].*argmax"),
+        (torch.tensor(1), scores(HALF), r"labels \[\].*no tensor"),
+        ([0, 1], scores(HALF), "labels list"),
+        (torch.tensor([0.0, 1.0]), scores(HALF), r"float32: a class is a whole number"),
+        (torch.tensor([True, False]), scores(HALF), r"labels\.long"),
+        (torch.tensor([0, 2]), scores(HALF), "labels 0 to 2: model 'net' has scores of 2 classes, 0 to 1"),
+        (torch.tensor([-1, 1]), scores(HALF), "labels -1 to 1"),
+        (torch.tensor([0, 1]), scores([[0.0, torch.nan], [0.0, 1.0]]), "NaN, which is no score"),
+        (torch.tensor([0, 1, 1]), scores(HALF), r"answers with \[2, 2\] for 3 labels"),
+        (torch.tensor([0, 1]), lambda x: (torch.tensor(HALF), None), "answers with a tuple"),
+        (torch.tensor([0, 1]), scores([[], []]), "0 classes"),
+        (torch.zeros(0).long(), scores(HALF), "at least one"),
+    ],
+)
+def test_labels_and_scores_that_say_nothing_are_refused(labels, answer, reason):
+    with pytest.raises(UsageError, match=reason):
+        benchmark_module(Net().eval(), [(samples(), labels)], "net", "by hand", answer=answer)
+
+
+def test_no_sample_is_refused():
+    with pytest.raises(UsageError, match="data 'nothing': there is no sample"):
         benchmark_module(Net().eval(), [], "net", "nothing")
-    with pytest.raises(UsageError, match="Give answer="):
-        benchmark_module(Net().eval(), [(samples(), torch.zeros(3))], "net", "three labels")
