@@ -103,7 +103,7 @@ def snn_block(counts: NetworkCounts) -> blocks.Counts:
             reason = f"host operators outside the multiply-accumulates: {', '.join(layer.not_counted)}"
             left_out.append(blocks.NotCounted(name=layer.name, reason=reason))
     neurons = [c for s in stages for c in s.neurons.values() if c.spikes is not None]
-    emitted = sum(c.updates for c in neurons), sum(c.spikes or 0 for c in neurons)
+    emitted = sum(c.emitted for c in neurons), sum(c.spikes or 0 for c in neurons)
     crossings = tuple(_crossing(c, n) for c in counts.crossings or ())
     return counts_block(n, totals, nodes, left_out, missing, emitted, crossings)
 
@@ -214,7 +214,7 @@ def event_nodes(
             emits="values" if c.spikes is None else "spikes",
             neurons=c.neurons,
             spikes=None if c.spikes is None else c.spikes / n,
-            rate=None if c.spikes is None else c.spikes / c.updates,
+            rate=None if c.spikes is None else c.spikes / c.emitted,
             neuron_updates=c.updates / n,
         )
     return nodes

@@ -6,8 +6,9 @@ or -1, since no product is needed, a multiply-accumulate (MAC) each where it is 
 are no synapses: a pooled value is an event of the weighted node behind it (1 of a sum pool is an AC, 2 or an
 average of 0.25 are MACs), and the pooling's own additions are listed in `not_counted`.
 
-A neuron update is one neuron in one step, for every neuron node. A subtract-reset neuron written as
-`LI -> Threshold -> Scale` is two nodes and counts as two updates and, when it fires, one AC.
+A neuron update is one neuron in one step. A neuron that NIR writes as several nodes, such as `LI -> Threshold ->
+Scale` for a reset by subtraction, is updated once: at its membrane, with the state variables of all its nodes. Its
+spikes stand at the Threshold, and the Scale is no synapse (`parts.py`).
 
 Totals are integers, so they do not depend on the batch, its order or its split.
 
@@ -24,15 +25,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikeport.benchmarks.counting.fanout import WEIGHTED, fan_out
+from spikeport.benchmarks.counting.parts import parts_of
 from spikeport.benchmarks.counting.walk import Values, Walk
 from spikeport.errors import UsageError
 from spikeport.export.graph import SPIKING, ChipGraph
 from spikeport.export.interpreter import check_inputs
 from spikeport.export.recording import Recording
-
-STATE_VARIABLES: dict[type[nir.NIRNode], int] = {
-    nir.LIF: 1, nir.IF: 1, nir.LI: 1, nir.I: 1, nir.CubaLIF: 2, nir.CubaLI: 2, nir.Threshold: 0,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,16 @@ class NeuronCounts:
 
     Attributes:
         neurons: of the node.
-        updates: one neuron in one step each.
+        updates: one neuron in one step each; 0 for a node that is a part of another's neuron.
         spikes: `None` where it emits values.
-        variables: state variables of one neuron.
+        emitted: output elements.
+        variables: state variables of one neuron, those of its other nodes included.
     """
 
     neurons: int
     updates: int
     spikes: int | None
+    emitted: int
     variables: int
 
 
@@ -152,7 +152,8 @@ def count_stage(
     for name in ones:
         fan = fan_out(graph.nodes[name], input_shape(graph, name), nonzero_weights_only)
         synapses[name] = _synapse_counts(graph, name, fan, ones[name], graded[name], samples * steps)
-    neurons = {name: _neuron_counts(graph, name, known[name]) for name in graph.neurons}
+    variables = parts_of(graph).variables
+    neurons = {name: _neuron_counts(graph, name, known[name], variables.get(name)) for name in graph.neurons}
     return StageCounts(samples, steps, neurons, synapses, _not_counted(graph))
 
 
@@ -205,7 +206,8 @@ def _events(
 
 def weighted_nodes(graph: ChipGraph) -> list[str]:
     """Return the names of the nodes with synapses, in the graph's order."""
-    return [name for name in graph.order if isinstance(graph.nodes[name], WEIGHTED)]
+    resets = parts_of(graph).resets
+    return [name for name in graph.order if isinstance(graph.nodes[name], WEIGHTED) and name not in resets]
 
 
 def arrivals(
@@ -248,11 +250,12 @@ def _synapse_counts(
     )
 
 
-def _neuron_counts(graph: ChipGraph, name: str, values_TBN: Values) -> NeuronCounts:
-    neurons = int(np.prod(graph.shapes[name]))
-    node = graph.nodes[name]
-    spikes = int(np.count_nonzero(values_TBN)) if isinstance(node, SPIKING) else None
-    return NeuronCounts(neurons, int(values_TBN.size), spikes, STATE_VARIABLES[type(node)])
+def _neuron_counts(graph: ChipGraph, name: str, values_TBN: Values, variables: int | None) -> NeuronCounts:
+    """Return a node's counts; `variables` is `None` for one that is a part of another's neuron."""
+    neurons, emitted = int(np.prod(graph.shapes[name])), int(values_TBN.size)
+    spikes = int(np.count_nonzero(values_TBN)) if isinstance(graph.nodes[name], SPIKING) else None
+    updates = 0 if variables is None else emitted
+    return NeuronCounts(neurons, updates, spikes, emitted, variables or 0)
 
 
 def _not_counted(graph: ChipGraph) -> dict[str, str]:

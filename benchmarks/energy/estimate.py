@@ -85,7 +85,7 @@ def _spikes_pj(n: NeuronCounts, variant: Variant) -> float:
 def _updates_pj(n: NeuronCounts, variant: Variant) -> float:
     total = 0.0 if variant.update_pj is None else n.updates * variant.update_pj
     if variant.memory is not None:
-        total += 2 * n.updates * variant.memory.access_pj(n.neurons)
+        total += 2 * n.variables * n.updates * variant.memory.access_pj(n.neurons)
     return total
 
 

@@ -19,7 +19,8 @@ NOTE = (
     "The package of a CPU that simulates the network, with all else that runs on it: these joules say nothing about "
     "neuromorphic hardware."
 )
-_PACKAGE = re.compile(r"^[a-z-]*rapl:\d+$")
+# Beside packages there may be "psys", the whole machine with its packages.
+_ZONE = re.compile(r"^[a-z-]*rapl:\d+$")
 
 
 class _Zone:
@@ -70,7 +71,8 @@ def open_rapl(root: Path = POWERCAP) -> RaplCounter:
     Raises:
         UnavailableError: there is none, or it may not be read.
     """
-    packages = sorted(p for p in root.glob("*") if _PACKAGE.match(p.name)) if root.is_dir() else []
+    zones = sorted(p for p in root.glob("*") if _ZONE.match(p.name)) if root.is_dir() else []
+    packages = [zone for zone in zones if _text(zone / "name").startswith("package")]
     if not packages:
         reason = "Linux shows no RAPL package there (a virtual machine, another CPU, or no powercap driver)"
         raise UnavailableError(str(root), reason, "Measure on a machine that has one")

@@ -49,10 +49,10 @@ def snn(scale: float = 1.0) -> NetworkCounts:
         "fuse_audio": SynapseCounts(False, 250 * N, int(32_000 * scale) * N, 0, 262_144 * N, 16_384, 0, 128),
     }
     neurons = {
-        "image_lif1": NeuronCounts(1728, 1728 * 16 * N, int(1260 * scale) * N, 1),
-        "image_lif2": NeuronCounts(384, 384 * 16 * N, int(300 * scale) * N, 1),
-        "audio_lif": NeuronCounts(128, 128 * 16 * N, int(250 * scale) * N, 1),
-        "fused_lif": NeuronCounts(128, 128 * 16 * N, int(310 * scale) * N, 1),
+        "image_lif1": NeuronCounts(1728, 1728 * 16 * N, int(1260 * scale) * N, 1728 * 16 * N, 1),
+        "image_lif2": NeuronCounts(384, 384 * 16 * N, int(300 * scale) * N, 384 * 16 * N, 1),
+        "audio_lif": NeuronCounts(128, 128 * 16 * N, int(250 * scale) * N, 128 * 16 * N, 1),
+        "fused_lif": NeuronCounts(128, 128 * 16 * N, int(310 * scale) * N, 128 * 16 * N, 1),
     }
     left_out = {"image_conv1": "its bias, one addition per output and step; its synapses are counted"}
     stage = StageCounts(N, 16, neurons, synapses, left_out)

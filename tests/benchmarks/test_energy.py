@@ -20,7 +20,7 @@ ANN = AnnCounts(1, (DenseLayer("all", "conv", 112_064, 1, 1000, 512, 10),))
 
 def network(ac=78_978, mac=0, updates=25_700, samples=1, host=(), weights=1000):
     synapses = {"w": SynapseCounts(True, 500, ac * samples, mac * samples, 10**6, weights, 0, 2570)}
-    neurons = {"lif": NeuronCounts(2570, updates * samples, 700 * samples, 1)}
+    neurons = {"lif": NeuronCounts(2570, updates * samples, 700 * samples, updates * samples, 1)}
     return NetworkCounts({"core": StageCounts(samples, 10, neurons, synapses, {})}, host)
 
 

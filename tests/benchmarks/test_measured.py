@@ -117,6 +117,17 @@ def test_rapl_sums_packages_and_unwraps(tmp_path):
     assert counter.joules() == pytest.approx(1.0 + 1.5 + 0.1)
 
 
+def test_rapl_leaves_the_whole_machine_out(tmp_path):
+    """Its zone "psys" holds the package, which would count twice."""
+    inside, whole = package(tmp_path), package(tmp_path, 1)
+    (whole.parent / "name").write_text("psys\n")
+    counter = open_rapl(tmp_path)
+    assert counter.device == "CPU, package-0"
+    inside.write_text("10001000")
+    whole.write_text("15001000")
+    assert counter.joules() == pytest.approx(10.0)
+
+
 def test_rapl_that_falls_by_more_than_its_range_is_refused(tmp_path):
     file = package(tmp_path, energy="9000000")
     counter = open_rapl(tmp_path)
