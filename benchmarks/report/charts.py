@@ -123,7 +123,7 @@ def energy_of(named_rows: Sequence[Named]) -> Chart | None:
             "marker": {"color": COLOURS[row.kind], "size": 12, "symbol": symbol},
             "name": name, "legendgroup": name, "text": hover, "hovertemplate": "%{text}<extra></extra>",
         })  # fmt: skip
-    layout = base(height=90 + ROW_PX * max(2, len(rows)) * len(models))
+    layout = base(height=90 + (2 * ROW_PX + 16 * max(0, len(rows) - 2)) * len(models))
     layout["xaxis"] |= {
         "type": "log",
         "title": {"text": "per sample, estimated"},

@@ -119,7 +119,11 @@ def test_each_twin_has_its_row_and_its_verdict(swept):
     assert "horowitz45-compute against snn/ann-quantised" in page
     assert 'id="sweeps"' in page
     charts = bench.figures(page)
-    assert {"chart-pareto-operations", "chart-pareto-energy"} <= set(charts)
+    energies = {f"chart-pareto-energy-{i}" for i in range(3)}
+    assert {"chart-pareto-operations", *energies} <= set(charts)
+    titles = [charts[chart]["layout"]["xaxis"]["title"]["text"] for chart in sorted(energies)]
+    for model, title in zip(("horowitz45-compute", "horowitz45-neurons", "lemaire45-memory"), titles, strict=True):
+        assert model in title
 
 
 def test_the_same_twin_twice_is_refused(runs, capsys):
@@ -198,3 +202,40 @@ def test_the_front_by_hand():
     points = [(3, 90.0), (1, 80.0), (2, 70.0), (4, 90.0), (5, 95.0), (1, 60.0)]
     assert pareto.front(points) == [(1, 80.0), (3, 90.0), (5, 95.0)]
     assert pareto.charts(bench.results()) == ()
+
+
+def point(name, right, ops, **changes):
+    """A row that does `ops` thousand accumulates and is right in `right` of 1000 samples."""
+    row = bench.row("snn", "snn", bench.snn(ops / 183), accuracy=bench.accuracy(right), **changes)
+    return row.model_copy(update={"id": f"av-digits/{name}"})
+
+
+def test_rows_under_other_noise_join_no_front():
+    noise = {"noise.image": 0.5, "noise.audio": 0.5, "T": 16}
+    rows = (
+        point("snn", 900, 183),
+        point("snn@timesteps=8", 800, 90, swept={"timesteps": 8.0}, condition=noise | {"T": 8.0}),
+        # The same noise as the unchanged row has: the same data.
+        point("snn@noise=0.5", 950, 250, swept={"noise": 0.5}, condition=noise | {"noise": 0.5}),
+        point("snn@noise=0", 990, 60, swept={"noise": 0.0}, condition=dict.fromkeys(noise, 0.0) | {"noise": 0.0}),
+        point("snn@snr_db=30", 995, 50, swept={"snr_db": 30.0}, condition=noise | {"snr_db": 30.0}),
+    )
+    chart = pareto.charts(bench.results(rows=rows, comparisons=(), differences=()))[0]
+    (best,) = [trace for trace in chart.data if trace["name"].startswith("best at its cost")]
+    assert best["y"] == [80.0, 90.0, 95.0]
+    drawn = {trace["name"]: trace["y"] for trace in chart.data}
+    assert drawn["snn, noise"] == [99.0, 95.0]
+    assert drawn["snn, snr_db"] == [99.5]
+
+
+def test_networks_on_different_data_have_a_front_each():
+    other = bench.DATASET.model_copy(update={"name": "own.npz"})
+    rows = (
+        point("snn", 900, 183),
+        point("snn@timesteps=8", 800, 90, swept={"timesteps": 8.0}),
+        point("b/snn", 990, 60, dataset=other),
+    )
+    chart = pareto.charts(bench.results(rows=rows, comparisons=(), differences=()))[0]
+    fronts = {t["name"]: t["y"] for t in chart.data if t["name"].startswith("best at its cost")}
+    assert list(fronts.values()) == [[80.0, 90.0], [99.0]]
+    assert any("own.npz" in name for name in fronts)
