@@ -79,6 +79,10 @@ def test_a_failed_row_is_null_with_its_reason_and_fails(
         ("counts=1", "no number"),
         ("dataset.name=1", "no number"),
         ("energy.low_pj=1", "no number"),
+        ("energy.horowitz45-compute=1", "no number"),
+        ("energy.horowitz45-compute.source<=1", "no number"),
+        ("stages.core.share_of_ops=1", "no number"),
+        ("accuracy<=90", "share of 1"),
     ],
 )
 def test_what_is_no_floor(text: str, match: str) -> None:
@@ -89,3 +93,5 @@ def test_what_is_no_floor(text: str, match: str) -> None:
 def test_paths_lead_into_nodes() -> None:
     assert Floor.parse("snn:counts.per_node.lif1.rate=0.01") == Floor("snn", "counts.per_node.lif1.rate", 0.01)
     assert Floor.parse("a/snn@timesteps=4:accuracy=0.5") == Floor("a/snn@timesteps=4", "accuracy", 0.5)
+    assert Floor.parse("snn:energy.loihi1.high_pj<=1e6") == Floor("snn", "energy.loihi1.high_pj", 1e6, ceiling=True)
+    assert Floor.parse("accuracy>=0.5") == Floor(None, "accuracy", 0.5)

@@ -158,8 +158,9 @@ def _bench(verbs: Verbs) -> None:
         "--floor",
         action="append",
         default=[],
-        metavar="[ROW:]METRIC=X",
-        help="exit 1 where a row's figure is below this or missing: accuracy=0.9, reference:agreement.spikes=1",
+        metavar="[ROW:]METRIC[<]=X",
+        help="exit 1 where a row's figure is below this or missing: accuracy=0.9, reference:agreement.spikes=1; of a "
+        "cost, above this: 'energy.horowitz45-compute.high_pj<=1e6'",
     )
     parser.add_argument(
         "--sweep",
