@@ -230,3 +230,12 @@ def test_the_source_of_a_derived_weight_may_not_change_under_its_map():
         model.w.mul_(2)
         with pytest.raises(UnfaithfulError, match=r"layer 'w'.*weights changed"):
             counter.start(1)
+
+
+def test_one_weight_for_a_batch_of_products_is_a_layer_of_more_rows():
+    """Autocast, and what expands it, hand it over so."""
+    torch.manual_seed(6)
+    x = spikes(6, 3, 4, p=0.5)
+    model = Calls(lambda x, m: torch.bmm(x, m.w.t().expand(len(x), 4, 5))).eval()
+    (layer,) = count(model, x, by_sample=True).layers.values()
+    assert layer == count(plain(model.w), x, by_sample=True).layers["Linear"]

@@ -33,15 +33,15 @@ def _matrices(ledger: Ledger, name: str, a_BNK: Tensor, b_BKM: Tensor) -> None:
 
 
 def _weighted(ledger: Ledger, name: str, x_BNK: Tensor, weight_BKM: Tensor) -> None:
-    nonzero_only = ledger.options.nonzero_weights_only
-    rows_NBK = x_BNK[0] if len(x_BNK) == 1 else x_BNK.transpose(0, 1)
-    if len(x_BNK) > 1 and ledger.options.by_sample:
-        reason = f"it is {len(x_BNK)} products at once, and which of their rows are one sample's is not known"
+    rows, batch = x_BNK.transpose(0, 1), len(x_BNK)
+    if batch == 1 or weight_BKM.stride(0) == 0:
+        rows, weight_BKM = (x_BNK[0] if batch == 1 else x_BNK), weight_BKM[:1]
+    elif ledger.options.by_sample:
+        reason = f"it is {batch} products at once, and which of their rows are one sample's is not known"
         raise UnfaithfulError(f"layer '{name}'", reason, "Count it without by_sample")
-    shape = (x_BNK.shape[0], x_BNK.shape[2])
     ledger.store(name, weight_BKM)
-    fan = partial(matrix_fan_out, weight_BKM, -1, nonzero_only)
-    ledger.events(name, rows_NBK, shape, fan, weight_BKM, ledger.use(weight_BKM))
+    fan = partial(matrix_fan_out, weight_BKM, -1, ledger.options.nonzero_weights_only)
+    ledger.events(name, rows, tuple(weight_BKM.shape[:2]), fan, weight_BKM, ledger.use(weight_BKM))
 
 
 def mm(ledger: Ledger, name: str, out: Tensor, a: Tensor, b: Tensor, **_: Any) -> None:

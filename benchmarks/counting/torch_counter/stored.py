@@ -35,4 +35,4 @@ class Stored:
     def read(self) -> tuple[int, int]:
         """Return how many there are, and how many of them are 0."""
         marks = self._marks.values()
-        return sum(int(m.count_nonzero()) for m in marks), sum(int((m == _ZERO).sum()) for m in marks)
+        return sum(int(m.count_nonzero()) for m in marks), sum(int((m == _ZERO).count_nonzero()) for m in marks)
