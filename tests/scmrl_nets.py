@@ -39,7 +39,7 @@ def network(form: str = "fixed", seed: int = 0, **changes: Any) -> SpikingNetwor
     return build(params(form, **changes), SHAPES, CLASSES)
 
 
-ACTIVE = {"v_threshold": 0.5, "attention_threshold": 0.05}
+ACTIVE = {"v_threshold": 0.5, "attention_threshold": 0.05, "align_threshold": 0.05}
 
 
 def awake(net: SpikingNetwork, inputs: dict[str, Tensor]) -> SpikingNetwork:

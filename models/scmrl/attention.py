@@ -57,6 +57,32 @@ class CrossProjections(nn.Module):
         return tuple(found)
 
 
+class SelfProjections(nn.Module):
+    """q, k and v of a single modality's tokens alone."""
+
+    def __init__(self, channels: int, activation: Activation) -> None:
+        super().__init__()
+        self.spatial = Projections(channels, activation)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q, k and v [B, C, H, W]."""
+        out: tuple[Tensor, Tensor, Tensor] = self.spatial(x, x)
+        return out
+
+
+class SelfBlock(nn.Module):
+    """`MLP(x + LIF(BN(Wp LIF(.))))` of a single modality's tokens x and what its attention gives."""
+
+    def __init__(self, gate: nn.Module, mlp: nn.Module) -> None:
+        super().__init__()
+        self.gate, self.mlp = gate, mlp
+
+    def forward(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Return the tokens."""
+        out: Tensor = self.mlp(x + self.gate(attended))
+        return out
+
+
 class SpatialAttention(nn.Module):
     """`0.25 q k^T v` among the tokens of each step."""
 

@@ -19,6 +19,8 @@ from spikeport.models.network import CORE, LOGITS, READOUT, Segment, SpikingNetw
 from spikeport.models.scmrl.attention import (
     Complement,
     CrossProjections,
+    SelfBlock,
+    SelfProjections,
     SpatialAttention,
     TemporalAttention,
     branch_names,
@@ -27,7 +29,7 @@ from spikeport.models.scmrl.attention import (
 from spikeport.models.scmrl.baselines import Joint, ModalityWeights, RelativeAttention, ThreeHeads, replaced
 from spikeport.models.scmrl.chip import Coincidence, Gates, chip_mlp, chip_position
 from spikeport.models.scmrl.fusion import FusedLinear, PooledLinear, ResidualMlp
-from spikeport.models.scmrl.layers import Joined, Mlp, Neurons, Pair, Position, lif, patch_embedding
+from spikeport.models.scmrl.layers import Followed, Joined, Mlp, Neurons, Pair, Position, lif, patch_embedding
 from spikeport.models.scmrl.params import SIDES, ScmrlParams
 from spikeport.models.sides import Side, input_names
 
@@ -48,8 +50,13 @@ def build(params: ScmrlParams, shapes: Shapes, classes: int) -> SpikingNetwork:
     first, *others = behind(params, token_grid(params, shapes), classes, neurons)
     names = input_names(params)
     if len(embedded) == 1:
-        core = nn.Sequential(*embedded.values(), first.module)
-        return SpikingNetwork([Segment(CORE, "step", core, names, first.outputs), *others], names)
+        (embedding,) = embedded.values()
+        if params.self_attention:
+            core: nn.Module = Followed(embedding, first.module)
+            outputs = (f"x_{params.modality}", *first.outputs)
+        else:
+            core, outputs = nn.Sequential(embedding, first.module), first.outputs
+        return SpikingNetwork([Segment(CORE, "step", core, names, outputs), *others], names)
     if first.form != "step":
         alone = Segment(CORE, "step", Pair(embedded["audio"], embedded["visual"]), names, EMBEDDED)
         return SpikingNetwork([alone, first, *others], names)
@@ -64,7 +71,7 @@ def spiking(params: ScmrlParams) -> Neurons:
     return Neurons(
         plain=partial(lif, params),
         attention=partial(lif, params, ignored or params.attention_threshold),
-        align=partial(lif, params, ignored or params.align_threshold or params.attention_threshold),
+        align=partial(lif, params, ignored or params.align_threshold),
         slow=partial(lif, params, tau=params.trace_tau),
         both=partial(Coincidence, params.slope),
     )
@@ -117,13 +124,31 @@ def behind(params: ScmrlParams, tokens: Tokens, classes: int, neurons: Neurons) 
         UsageError: the chip form has no such method.
     """
     if params.modality != "both":
-        side = Segment("mlp", "step", _mlp(params, neurons), (f"x_{params.modality}",), ("tokens",))
-        return [side, Segment(READOUT, "readout", PooledLinear(params.channels, classes), ("tokens",), (LOGITS,))]
+        alone = _self_attention(params, neurons) if params.self_attention else [_one_mlp(params, neurons)]
+        return [*alone, Segment(READOUT, "readout", PooledLinear(params.channels, classes), ("tokens",), (LOGITS,))]
     if params.method == "none":
         return _none(params, tokens, classes, neurons)
     if params.form == "chip":
         return _chip(params, tokens, classes, neurons)
     return _METHODS[params.method](params, tokens, classes, neurons)
+
+
+def _one_mlp(params: ScmrlParams, neurons: Neurons) -> Segment:
+    return Segment("mlp", "step", _mlp(params, neurons), (f"x_{params.modality}",), ("tokens",))
+
+
+def _self_attention(params: ScmrlParams, neurons: Neurons) -> list[Segment]:
+    """Return a Spikformer's block: `x' = x + S`, `y = x' + MLP(x')`, S the spatial attention of x to itself."""
+    embedded, attended = f"x_{params.modality}", f"attended_{params.modality}"
+    projected = branch_names(params.modality, ("spatial",))["spatial"]
+    gate = output_neurons(params.channels, neurons.attention(), neurons.plain)
+    block = SelfBlock(gate, _mlp(params, neurons))
+    project = SelfProjections(params.channels, neurons.plain)
+    return [
+        Segment("project", "step", project, (embedded,), projected),
+        Segment(f"attend_{params.modality}", "sequence", SpatialAttention(params.heads), projected, (attended,)),
+        Segment("fuse", "step", block, (embedded, attended), ("tokens",)),
+    ]
 
 
 def _chip(params: ScmrlParams, tokens: Tokens, classes: int, neurons: Neurons) -> list[Segment]:

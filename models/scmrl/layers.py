@@ -120,6 +120,19 @@ class Pair(nn.Module):
         return self.first(a), self.second(b)
 
 
+class Followed(nn.Module):
+    """A single modality's embedding and what follows it, in one step."""
+
+    def __init__(self, embedding: nn.Module, after: nn.Module) -> None:
+        super().__init__()
+        self.embedding, self.after = embedding, after
+
+    def forward(self, given: Tensor) -> tuple[Tensor, ...]:
+        """Return the embedding, then what follows gives."""
+        x = self.embedding(given)
+        return (x, *self.after(x))
+
+
 class Joined(nn.Module):
     """Both embeddings and what follows them, in one step."""
 

@@ -41,6 +41,8 @@ class ScmrlParams(Params):
             for each modality and step), `sca` (cross attention in place of the features, SMMT), `cmci` (a joint
             branch with a head of its own beside one for each modality).
         modality: both, or a single one, which leaves the method out.
+        self_attention: whether a single modality attends to itself, as Spikformer does; else only an MLP follows its
+            embedding. Not in the chip form.
         inputs: what the audio and the visual input are called.
         fuse: how the two pooled embeddings meet before the last layer.
         channels: C, the width of the embeddings.
@@ -55,8 +57,7 @@ class ScmrlParams(Params):
         trace_tau: that of the chip form's temporal gate, which remembers the past.
         v_threshold: firing threshold.
         attention_threshold: that of the neurons behind the attention.
-        align_threshold: that of the alignment layer's neurons; by default attention_threshold, as the published code
-            asks for both.
+        align_threshold: that of the alignment layer's neurons.
         fires: `at` the threshold too, v >= v_threshold, as the published code; or only `above`, as snnTorch, NIR and
             chips do. By default `at` in `paper`, `above` elsewhere.
         slope: of the surrogate gradient, the derivative of sigmoid(slope (v - v_threshold)).
@@ -66,6 +67,7 @@ class ScmrlParams(Params):
     form: Literal["paper", "fixed", "chip"] = "fixed"
     method: Literal["s-cmrl", "none", "weight", "sca", "cmci"] = "s-cmrl"
     modality: Literal["both", "audio", "visual"] = "both"
+    self_attention: bool = False
     inputs: tuple[str, str] = SIDES
     fuse: Literal["add", "concat"] = "add"
     channels: Count = 256
@@ -80,7 +82,7 @@ class ScmrlParams(Params):
     trace_tau: Annotated[float, Field(gt=1)] = 8.0
     v_threshold: Annotated[float, Field(gt=0)] = 1.0
     attention_threshold: Annotated[float, Field(gt=0)] = 0.5
-    align_threshold: Annotated[float, Field(gt=0)] | None = None
+    align_threshold: Annotated[float, Field(gt=0)] = 0.5
     fires: Literal["at", "above"] | None = None
     slope: Annotated[float, Field(gt=0)] = 4.0
     faults: tuple[Fault, ...] | None = None
@@ -93,6 +95,8 @@ class ScmrlParams(Params):
             raise ValueError(f"branches {list(self.branches)} name one twice")
         if self.form == "chip" and self.faults:
             raise ValueError(f"faults {list(self.faults)} are the published code's, which the chip form is not")
+        if self.self_attention and (self.modality == "both" or self.form == "chip"):
+            raise ValueError("self_attention is a single modality's, and not the chip form's")
         for side in SIDES:
             if self.stages(side)[-1].channels != self.channels:
                 raise ValueError(f"the last stage of {side} must have channels {self.channels}")

@@ -81,3 +81,14 @@ def test_the_baselines_are_exported_too(method: str, tmp_path: Path) -> None:
     net, bundle = exported("fixed", tmp_path, method=method)
     assert bundle.manifest.verification.status == "exact"
     assert_runs_alike(net, bundle)
+
+
+def test_a_single_modality_that_attends_to_itself_is_exported_too(tmp_path: Path) -> None:
+    net, bundle = exported("fixed", tmp_path, modality="audio", self_attention=True)
+    assert kinds(bundle) == [
+        ("core", "chip"),
+        ("attend_audio", "sequence"),
+        ("fuse", "chip"),
+        ("readout", "window"),
+    ]
+    assert_runs_alike(net, bundle)

@@ -35,6 +35,7 @@ ALL = [
     ("chip", {"method": "none"}),
     ("fixed", {"modality": "audio"}),
     ("chip", {"modality": "visual"}),
+    ("fixed", {"modality": "visual", "self_attention": True}),
     ("fixed", {"branches": ("temporal",), "align": False}),
     ("chip", {"branches": ("spatial",)}),
 ]
@@ -228,6 +229,18 @@ def test_the_residual_wakes_in_training_while_the_published_one_sleeps() -> None
     assert max(aligned_after("paper", 41)) < 1e-4
 
 
+def test_a_single_modality_can_attend_to_itself() -> None:
+    inputs = samples()
+    net = awake(network("fixed", **ACTIVE, modality="audio", self_attention=True), inputs)
+    with torch.no_grad():
+        tensors = net.tensors({"audio": inputs["audio"]})
+        alike = SpatialAttention(2)(*(tensors[f"{name}_audio_spatial"] for name in "qkv"))
+        before = net.get_submodule("fuse.gate")
+        assert torch.equal(tensors["attended_audio"], alike)
+        assert float(alike.mean()) > 0
+        assert any(float(before(x).sum()) > 0 for x in tensors["attended_audio"])
+
+
 def test_a_detached_membrane_lets_no_gradient_through_time() -> None:
     for fault, reaches in (((), True), (("detached-membrane",), False)):
         # In evaluation, since the statistics of batch norm join all steps.
@@ -281,6 +294,8 @@ def test_the_alignment_layer_has_the_threshold_of_the_attention() -> None:
         ({"branches": ("spatial", "spatial")}, "name one twice"),
         ({"form": "chip", "faults": ("scrambled-heads",)}, "the published code's"),
         ({"channels": 16}, "must have channels 16"),
+        ({"self_attention": True}, "a single modality's"),
+        ({"self_attention": True, "modality": "audio", "form": "chip"}, "not the chip form's"),
     ],
 )
 def test_parameters_that_do_not_fit(changes: dict[str, object], said: str) -> None:
