@@ -29,7 +29,7 @@ from spikeport.benchmarks.twins import check_twin, open_twins
 from spikeport.deploy import backends
 from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.deploy.quantised import Quantising, with_weight_bits
-from spikeport.errors import UsageError
+from spikeport.errors import UsageError, did_you_mean
 from spikeport.provenance import git_hash, machine, versions
 from spikeport.train.run import Run
 
@@ -87,7 +87,7 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
     check_names(request.sweeps)
     models = with_own(request.energy_models)
     meter = None if request.measure is None else Meter.open("cpu", request.measure)
-    across = None if request.cross_technology is None else load(request.cross_technology)
+    across = None if request.cross_technology is None else _across(request.cross_technology, models)
     names = titles(request.networks)
     twins = open_twins(request.anns)
     with tempfile.TemporaryDirectory(prefix="spikeport-") as scratch:
@@ -121,6 +121,17 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
     )
     expected = frozenset(s.row.id for s in scored if s.expected)
     return Outcome(results, expected, {s.row.id: s.trace for s in scored if s.trace})
+
+
+def _across(name: str, models: Sequence[EnergyModel]) -> EnergyModel:
+    """Return the model called `name` among all that are shown, the user's own too, or the one in that file."""
+    if Path(name).suffix in (".yaml", ".yml"):
+        return load(name)
+    known = {model.name: model for model in models}
+    if name not in known:
+        fix = did_you_mean(name, known) + "; or give a .yaml file"
+        raise UsageError(f"--cross-technology {name}", "there is no such energy model", fix)
+    return known[name]
 
 
 def _score(

@@ -110,11 +110,56 @@ def test_train_export_and_bench_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "reference" in out
 
 
-@pytest.mark.parametrize("what", ["models", "recipes", "datasets", "backends", "energy-models"])
+@pytest.mark.parametrize("what", ["models", "recipes", "datasets", "backends"])
 def test_list_names_things(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     names = json.loads(out_of(capsys, "list", what, "--json")[1])
     assert names
     assert names == sorted(names)
+
+
+def test_list_energy_models_says_what_each_gives(capsys: pytest.CaptureFixture[str]) -> None:
+    models = {m["name"]: m for m in json.loads(out_of(capsys, "list", "energy-models", "--json")[1])}
+    assert list(models) == sorted(models)
+    assert models["horowitz45-compute"]["unit"] == "pJ per operation"
+    assert models["horowitz45-compute"]["prices"] == "both"
+    assert models["davidson-furber2021"]["unit"] == "spikes per synapse and inference"
+    assert models["loihi2"]["unit"] is None
+    assert models["loihi2"]["none_published"] == "no energy per operation is published for Loihi 2"
+    code, out, _ = out_of(capsys, "list", "energy-models")
+    assert code == 0
+    told = out.split("akida")[1].split("dampfhoffer2023")[0]
+    assert "none published: no energy per operation with a source was found for Akida" in told
+    assert "pJ per operation, for spiking networks only" in out.split("truenorth")[1]
+    for model in models.values():
+        assert f"{model['title']}; {model['technology']}" in out
+        assert model["none_published"] or f"confidence: {model['confidence']}" in out
+
+
+OWN_MODEL = """name: mine
+title: my chip
+assumes: only mine matters
+technology: mine
+citation: me
+confidence: sure
+leaves_out: [all else]
+nominal: one
+variants: [{name: one, ac_pj: 1, mac_pj: 2}]
+"""
+
+
+def test_a_model_of_ones_own_prices_the_ann_and_a_missing_one_is_said(
+    bundle_path: Path, data_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text(OWN_MODEL)
+    given = ("bench", bundle_path, "--data", data_path, "--energy-model")
+    assert out_of(capsys, *given, tmp_path / "mine.yaml", "--cross-technology", "mine")[0] == 0
+    code, _, err = out_of(capsys, *given, tmp_path / "mine.yaml", "--cross-technology", "mne")
+    assert code == 2
+    assert "--cross-technology mne: there is no such energy model. Did you mean 'mine'?" in err
+    code, _, err = out_of(capsys, *given, tmp_path / "none.yaml")
+    assert code == 2
+    assert "none.yaml: there is no such file. Name the YAML file of your own model" in err
+    assert "recipe" not in err
 
 
 def test_list_layers_says_what_each_becomes(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:

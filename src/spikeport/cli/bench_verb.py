@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.dt is not None or args.register or args.if_step) and not any(path.is_file() for path in networks):
         reason = "no bare .nir file is named, and all else says its own dt and registers"
         raise UsageError("--dt, --register, --if-step", reason, "Drop them")
+    _check_files(args)
     floors = [Floor.parse(text) for text in args.floor]
     request = Request(
         networks=networks,
@@ -86,6 +87,14 @@ def write_reports(outcome: Outcome, args: argparse.Namespace) -> None:
     if args.html:
         write_html(outcome.results, args.html)
         print(f"report: {args.html}")
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    """Raise for an energy model of the user's own that is not there; a name without a suffix is told elsewhere."""
+    for path in args.energy_model:
+        if path.suffix in (".yaml", ".yml") and not path.is_file():
+            fix = "Name the YAML file of your own model; those of `spikeport list energy-models` are always shown"
+            raise UsageError(f"--energy-model {path}", "there is no such file", fix)
 
 
 def _verdict(outcome: Outcome, every: bool) -> int:

@@ -7,13 +7,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from spikeport.cli.energy_list import energy_models
+
 
 def run(args: argparse.Namespace) -> int:
-    """Print the names of one kind of thing, what each dataset reads, or what becomes of every layer."""
+    """Print the names of one kind of thing, with what is to be known of each where a name does not say it."""
     if args.what == "layers":
         return _layers(args.json)
     if args.what == "zoo":
         return _zoo(args.json)
+    if args.what == "energy-models":
+        return energy_models(args.json)
     names = sorted(_names(args.what))
     lines = _described(names) if args.what == "datasets" else names
     print(json.dumps(names) if args.json else "\n".join(lines))
@@ -75,10 +79,6 @@ def _names(what: str) -> Iterable[str]:
         from spikeport.benchmarks.studies.plan import study_names
 
         return study_names()
-    if what == "backends":
-        from spikeport.deploy import backends
+    from spikeport.deploy import backends
 
-        return backends
-    from spikeport.benchmarks.energy import available
-
-    return available()
+    return backends
