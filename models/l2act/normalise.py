@@ -49,9 +49,9 @@ class Embedding(nn.Module):
         return (weights_T[:, None, None] * x_TBC).sum(0, keepdim=True)
 
     def normalised(self, r_TBC: Tensor) -> Tensor:
-        """Return `s r / max(||r||, eps)`, or r where s is `none`. At r = 0 both value and gradient are finite."""
+        """Return `s r / max(||r||, eps)`, or `gain r` where s is `none`. At r = 0 value and gradient are finite."""
         if self.params.scale == "none":
-            return r_TBC
+            return self.params.gain * r_TBC
         norm_TB1: Tensor = torch.linalg.vector_norm(r_TBC, dim=2, keepdim=True)
         e_TBC: Tensor = scale(self.params, r_TBC.shape[2]) * r_TBC / norm_TB1.clamp_min(self.params.eps)
         return e_TBC

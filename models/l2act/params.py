@@ -76,12 +76,14 @@ class L2Params(Params):
     Attributes:
         on: what r is: `rate`, the mean over time, so that a sample has one embedding; `per-step`, each step's spikes;
             `membrane`, that of a leaky integrator of the spikes at the last step, beta being the neurons'.
-        scale: s; `sqrt-d` is the root of r's length; `none` leaves the norm out, `e = r`.
+        scale: s; `sqrt-d` is the root of r's length; `none` leaves the norm out, `e = gain r`.
+        gain: of r where the norm is left out and a fusion reads the embeddings: what a scale does without the norm.
         eps: norms below it count as it: the gradient at silence is s / eps.
     """
 
     on: Literal["rate", "per-step", "membrane"] = "rate"
     scale: Positive | Literal["sqrt-d", "none"] = "sqrt-d"
+    gain: Positive = 1.0
     eps: Positive = 0.1
 
 
@@ -128,6 +130,10 @@ class L2ActParams(Params):
             raise ValueError(f"modality {self.modality} is one net with one head: it takes neither stage nor heads")
         if self.fusion_reads == "spikes" and (self.l2.scale != "none" or self.l2.on != "rate"):
             raise ValueError("fusion_reads spikes leaves the L2 layer out: it needs l2.scale none and l2.on rate")
+        if self.l2.gain != 1 and (self.l2.scale, self.modality, self.fusion_reads) != ("none", "both", "embeddings"):
+            raise ValueError(
+                "l2.gain stands for the norm of both modalities: it needs l2.scale none and a fusion of both"
+            )
         if self.fusion_reads == "spikes" and self.modality != "both":
             raise ValueError(f"fusion_reads is of both modalities, and modality is {self.modality}")
         if self.modality == "both" and self.visual.input == self.audio.input:

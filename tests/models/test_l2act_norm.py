@@ -37,6 +37,7 @@ X = torch.tensor([[[1.0, 1.0]], [[0.0, 1.0]]])
         ({"scale": 16}, [[8 / sqrt(1.25), 16 / sqrt(1.25)]] * 2),
         ({"scale": 1, "eps": 2}, [[0.25, 0.5]] * 2),
         ({"scale": "none"}, [[0.5, 1.0]] * 2),
+        ({"scale": "none", "gain": 4.0}, [[2.0, 4.0]] * 2),
         ({"on": "per-step", "scale": 1}, [[sqrt(0.5), sqrt(0.5)], [0, 1]]),
         # The integrator ends at 0.5 x + x' = (0.5, 1.5).
         ({"on": "membrane", "scale": "none"}, [[0.5, 1.5]] * 2),
@@ -153,6 +154,8 @@ def test_the_second_stage_leaves_the_encoders_as_they_are() -> None:
         ({"modality": "audio", "stage": "fusion"}, "neither stage nor heads"),
         ({"fusion_reads": "spikes"}, "needs l2.scale none"),
         ({"modality": "audio", "fusion_reads": "spikes", "l2": {"scale": "none"}}, "both modalities"),
+        ({"l2": {"gain": 4.0}}, "it needs l2.scale none"),
+        ({"modality": "audio", "l2": {"scale": "none", "gain": 4.0}}, "a fusion of both"),
         ({"visual": {"input": "audio"}}, "both 'audio'"),
         ({"l2": {"eps": 0}}, "eps"),
     ],
