@@ -11,6 +11,7 @@ from typing import Any
 
 from spikeport.benchmarks.report import text
 from spikeport.benchmarks.report.charts import COLOURS, Chart, base
+from spikeport.benchmarks.report.matching import networks
 from spikeport.benchmarks.report.tables import labels
 from spikeport.benchmarks.results import Results, Row
 
@@ -47,14 +48,13 @@ def _chart(results: Results, name: str, title: str, cost: Cost, spoken: Callable
     known = [(row, c, 100 * row.accuracy.value) for row in rows if row.accuracy and (c := cost(row))]
     if not known:
         return None
+    several = len(networks(results)) > 1
     data: list[dict[str, Any]] = []
     series: dict[tuple[str, str, str], list[Point]] = {}
     for point in known:
         row = point[0]
         # A swept row's id is that of the unchanged one, and its point.
-        series.setdefault(
-            (row.id.partition("@")[0].rpartition("/")[2], row.kind, next(iter(row.swept), "")), []
-        ).append(point)
+        series.setdefault((_unswept(row, several), row.kind, next(iter(row.swept), "")), []).append(point)
     for index, ((of, kind, sweep), found) in enumerate(series.items()):
         found = sorted(found, key=lambda p: next(iter(p[0].swept.values()), 0.0))
         data.append({
@@ -79,6 +79,13 @@ def _chart(results: Results, name: str, title: str, cost: Cost, spoken: Callable
     layout["margin"]["t"] = 60
     points = "; ".join(f"{label[row.id]} {a:.1f} % at {spoken(c)}" for row, c, a in known)
     return Chart(name, f"Accuracy against {title}: {points}", data, layout)
+
+
+def _unswept(row: Row, several: bool) -> str:
+    """Return the row's id without its condition, and without its network unless there are several."""
+    network, _, rest = row.id.rpartition("/")
+    name = rest.partition("@")[0]
+    return f"{network}/{name}" if several else name
 
 
 def _fronts(known: list[Point]) -> dict[str, list[tuple[float, float]]]:

@@ -79,12 +79,12 @@ def _summary_row(row: Row, label: str, models: list[str]) -> tuple[str, ...]:
 
 
 def reasons(results: Results) -> tuple[tuple[str, str], ...]:
-    """Return (row, why) of every row that is not ok, or is and has something to be said of it."""
+    """Return (row, why) of every row that is not ok, or is and has something to be said of it: once, for all sweeps."""
     label = labels(results)
     return tuple(
         (label[row.id], row.reason if row.status == "ok" else f"{row.status}: {row.reason}")
         for row in results.rows
-        if row.reason
+        if row.reason and not (row.status == "ok" and row.swept)
     )
 
 

@@ -202,15 +202,16 @@ def test_the_reports_say_the_same_in_words_figures_and_pictures(tmp_path: Path) 
     assert TITLE not in render_html(bench.results()) + render_markdown(bench.results())
 
 
-def test_two_results_show_both_whatever_their_rows_are_called(tmp_path: Path) -> None:
+def test_two_results_show_both_whatever_their_networks_are_called(tmp_path: Path) -> None:
     """With and without an L2 layer: two runs of two names."""
-    first, second = results(row("l2", "rates", "embedding")), results(row("no-l2", "embedding"))
+    given = {"l2": row("snn", "rates", "embedding"), "no-l2": row("snn", "embedding")}
+    first, second = (results(found.model_copy(update={"id": f"{name}/snn"})) for name, found in given.items())
     told = render_comparison(first, second)
-    for name in ("first: av-digits/l2, audio, rates", "second: av-digits/no-l2, audio, embedding"):
+    for name in ("first: l2/snn, audio, rates", "second: no-l2/snn, audio, embedding"):
         assert f"| {name} |" in told
     write_comparison(first, second, tmp_path / "c.html")
     page = (tmp_path / "c.html").read_text()
-    assert page.count('role="img"') == 3
+    assert page.count('role="img"') == 3 + 2, "and accuracy and energy"
     assert "Plotly.react" in page
     assert TITLE not in render_comparison(bench.results(), bench.results())
 

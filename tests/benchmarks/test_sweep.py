@@ -239,3 +239,6 @@ def test_networks_on_different_data_have_a_front_each():
     fronts = {t["name"]: t["y"] for t in chart.data if t["name"].startswith("best at its cost")}
     assert list(fronts.values()) == [[80.0, 90.0], [99.0]]
     assert any("own.npz" in name for name in fronts)
+    assert {t["name"] for t in chart.data} - set(fronts) == {
+        "av-digits/snn, unchanged", "av-digits/snn, timesteps", "av-digits/b/snn, unchanged",
+    }, "networks share no trace"  # fmt: skip
