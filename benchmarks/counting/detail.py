@@ -52,7 +52,7 @@ def stage_detail(
     nodes = weighted_nodes(graph)
     fans = {name: fan_out(graph.nodes[name], input_shape(graph, name), nonzero_weights_only) for name in nodes}
     ac, mac = ({name: np.zeros(shape, dtype=np.int64) for name in nodes} for _ in range(2))
-    for t, name, unit_BN, graded_BN in arrivals(graph, known):
+    for t, name, unit_BN, graded_BN in arrivals(graph, known, nodes):
         ac[name][t] += _reached(unit_BN, fans[name])
         mac[name][t] += _reached(graded_BN, fans[name])
     spikes = {

@@ -17,7 +17,7 @@ Shape suffixes: T steps, B samples, N the node's own shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import nir
@@ -198,7 +198,8 @@ def _events(
     ones = {n: np.zeros(input_shape(graph, n), dtype=np.int64) for n in weighted}
     graded = {n: np.zeros(input_shape(graph, n), dtype=np.int64) for n in weighted}
     for start in range(0, lengths(known)[1], batch):
-        for _, name, unit_BN, other_BN in arrivals(graph, {n: x[:, start : start + batch] for n, x in known.items()}):
+        part = {n: x[:, start : start + batch] for n, x in known.items()}
+        for _, name, unit_BN, other_BN in arrivals(graph, part, weighted):
             ones[name] += unit_BN.sum(axis=0)
             graded[name] += other_BN.sum(axis=0)
     return ones, graded
@@ -211,10 +212,10 @@ def weighted_nodes(graph: ChipGraph) -> list[str]:
 
 
 def arrivals(
-    graph: ChipGraph, known: Mapping[str, Values]
+    graph: ChipGraph, known: Mapping[str, Values], weighted: Sequence[str]
 ) -> Iterator[tuple[int, str, NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Yield step, weighted node, and where each message that reaches it is +-1 and where graded, [B, *shape]."""
-    walk, weighted = Walk(graph, known), weighted_nodes(graph)
+    """Yield step, one of the `weighted` nodes, and where each message to it is +-1 and where graded, [B, *shape]."""
+    walk = Walk(graph, known)
     for t in range(lengths(known)[0]):
         arriving = walk.step(t)
         for name in weighted:

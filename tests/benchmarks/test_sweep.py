@@ -5,6 +5,7 @@ from __future__ import annotations
 import bench_results as bench
 import numpy as np
 import pytest
+from small_runs import train_small
 
 from spikeport.benchmarks.report import pareto, render_html
 from spikeport.benchmarks.results import read_results
@@ -15,20 +16,14 @@ from spikeport.cli import main
 from spikeport.errors import UsageError
 from spikeport.train.evaluate import evaluate
 from spikeport.train.noise import corrupted
-from spikeport.train.recipe import load_recipe
-from spikeport.train.run import load_run, train_run
+from spikeport.train.run import load_run
 from spikeport.train.samples import open_dataset
-
-SMALL = ["training.epochs=1", "timesteps=4", "data.params.frames=4", "model.params={channels: [2, 3]}"]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
     kinds = {"snn": [], "relu": ["kind=ann"], "quantised": ["kind=ann", "twin.kind=quantised"]}
-    for name, settings in kinds.items():
-        train_run(load_recipe("av-digits", [*SMALL, *settings]), folder / name)
-    return folder
+    return train_small(tmp_path_factory.mktemp("runs"), kinds)
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from small_runs import train_small
 
 from spikeport.benchmarks.report import render_html, tables
 from spikeport.benchmarks.results import read_results
 from spikeport.cli import main
-from spikeport.train.recipe import load_recipe
-from spikeport.train.run import train_run
 
-SMALL = ["training.epochs=1", "timesteps=4", "data.params.frames=4", "model.params={channels: [2, 3]}"]
 OTHER = ["seed=3", "training.lr=0.001", "model.params={channels: [2, 4]}"]
 KINDS = {
     "snn": [],
@@ -23,10 +21,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    for name, settings in KINDS.items():
-        train_run(load_recipe("av-digits", [*SMALL, *settings]), folder / name)
-    return folder
+    return train_small(tmp_path_factory.mktemp("runs"), KINDS)
 
 
 @pytest.fixture(scope="module")

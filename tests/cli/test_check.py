@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from itertools import pairwise
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import snntorch
 import torch
+from processor_time import processor_s
 from torch import Tensor, nn
 
 from spikeport.cli import main
@@ -119,22 +119,12 @@ def test_nothing_runs(nested: Path, capsys: pytest.CaptureFixture[str], monkeypa
     capsys.readouterr()
 
 
-def processor_s(code: str, *argv: str) -> float:
-    """What a fresh interpreter works on this, whatever else the machine does at the time: the best of three."""
-    taken = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", code, *argv], check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(taken)
-
-
 def test_it_is_fast(nested: Path) -> None:
     """Little more than the import of the libraries that it cannot do without, on however slow a machine."""
     check = "import sys; from spikeport.cli import main; sys.exit(main(sys.argv[1:]))"
     libraries = "import numba, scipy.sparse.csgraph, nir, pydantic"
-    assert processor_s(check, "check", str(nested), "--dt", "1e-3") < 2.5 * processor_s(libraries)
+    taken = processor_s(sys.executable, "-c", check, "check", str(nested), "--dt", "1e-3", times=3)
+    assert taken < 2.5 * processor_s(sys.executable, "-c", libraries, times=3)
 
 
 def test_it_imports_nothing_that_trains_runs_or_draws(nested: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tarfile
@@ -11,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from processor_time import processor_s
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("models", "train", "export", "deploy", "benchmarks")
@@ -83,21 +83,10 @@ def test_the_wheel_answers_in_an_empty_environment(dist: Path, tmp_path: Path) -
     assert stray.returncode != 0
 
 
-def processor_s(*command: str) -> float:
-    """The processor time of a command, which a busy machine leaves alone; the best of five."""
-    taken = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(taken)
-
-
 def test_help_answers_at_once() -> None:
     """`spikeport --help` in under 0.3 s; on a machine where Python itself takes long to start, in five such starts."""
-    shown = processor_s(str(Path(sys.executable).with_name("spikeport")), "--help")
-    assert shown < max(0.3, 5 * processor_s(sys.executable, "-c", "pass"))
+    shown = processor_s(str(Path(sys.executable).with_name("spikeport")), "--help", times=5)
+    assert shown < max(0.3, 5 * processor_s(sys.executable, "-c", "pass", times=5))
 
 
 def test_help_imports_nothing_heavy() -> None:
