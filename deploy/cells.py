@@ -1,17 +1,20 @@
-"""NIR neurons as the one neuron that Lava's LIF process computes.
+"""NIR neurons as one kind of neuron: Lava's LIF, with a reset by subtraction beside its reset to 0.
 
     u[t] = (1 - du) u[t-1] + gain I[t]
     v[t] = (1 - dv) v[t-1] + u[t] + bias
-    s[t] = v[t] > threshold, then v = 0
+    s[t] = v[t] > threshold, then v = 0, or v = v - reset_by
 
 With a = dt/tau: `LIF` is du = 1, dv = a, gain = a r, bias = a v_leak. `CubaLIF` is du = a_syn, dv = a_mem,
 gain = a_mem r a_syn w_in (u stands for a_mem r i). `IF` is dv = 0, gain = g. `Threshold` is dv = 1. `LI`,
-`CubaLI` and `I` are the same without a threshold. du, dv and the threshold are one number a node.
+`CubaLI` and `I` are the same without a threshold. A membrane with a threshold behind it is one such neuron
+(`lowering.soft_reset`), its `LI` of a current being u.
+
+Shapes: N the neurons of a node, in C order.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
@@ -20,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.deploy.hops import RefusedError
+from spikeport.deploy.lowering.soft_reset import SoftReset
 from spikeport.export.graph import VALUED, ChipGraph
 from spikeport.export.neurons import if_gain
 
@@ -34,69 +38,102 @@ class Cell:
     Attributes:
         emits: `spikes`; `value`, the membrane of a neuron without threshold; `sum`, what arrives, for an output
             that is fed by synapses.
-        du: decay of the synaptic state a step, 1 for none.
-        dv: decay of the membrane a step.
-        threshold: in the unit of v.
+        du_N: decay of the synaptic state a step, 1 for none.
+        dv_N: decay of the membrane a step.
+        threshold_N: in the unit of v.
         gain: [N], what the incoming weights are multiplied with.
         bias: [N], constant input to v.
+        reset_by_N: what a spike takes off v; 0 for no reset, `None` where it sets v to 0.
     """
 
     emits: Emits
-    du: float
-    dv: float
-    threshold: float
+    du_N: Array
+    dv_N: Array
+    threshold_N: Array
     gain: Array
     bias: Array
+    reset_by_N: Array | None = None
+
+    @property
+    def du(self) -> float:
+        """`du_N` of a cell whose neurons are alike (`unlike`)."""
+        return float(self.du_N[0])
+
+    @property
+    def dv(self) -> float:
+        """`dv_N` of a cell whose neurons are alike."""
+        return float(self.dv_N[0])
+
+    @property
+    def threshold(self) -> float:
+        """`threshold_N` of a cell whose neurons are alike."""
+        return float(self.threshold_N[0])
+
+    @property
+    def reset_by(self) -> float | None:
+        """`reset_by_N` of a cell whose neurons are alike."""
+        return None if self.reset_by_N is None else float(self.reset_by_N[0])
+
+    def unlike(self) -> tuple[str, Array] | None:
+        """Return a parameter that differs between the neurons, with its values; `None` where they are alike."""
+        named = {"synaptic decay": self.du_N, "membrane decay": self.dv_N, "v_threshold": self.threshold_N}
+        if self.reset_by_N is not None:
+            named["reset"] = self.reset_by_N
+        return next(((name, np.unique(values)) for name, values in named.items() if np.unique(values).size > 1), None)
 
 
 def cell(graph: ChipGraph, name: str) -> Cell:
     """Return the neuron of the node `name`.
 
     Raises:
-        RefusedError: a parameter differs between the node's neurons, or the reset is not to 0.
+        RefusedError: the reset is to another value than 0.
     """
     node, size = graph.nodes[name], prod(graph.shapes[name])
     _check_reset(name, node)
     dt = graph.dt_s
+    one = np.ones(size)
     if isinstance(node, nir.CubaLI | nir.CubaLIF):
-        a_mem, a_syn = dt / _one(name, node, "tau_mem"), dt / _one(name, node, "tau_syn")
+        a_mem, a_syn = dt / _full(node.tau_mem, graph, name), dt / _full(node.tau_syn, graph, name)
         gain = a_mem * _full(node.r, graph, name) * a_syn * _full(node.w_in, graph, name)
-        return _cell(name, node, a_syn, a_mem, gain, a_mem * _full(node.v_leak, graph, name))
+        return _cell(graph, name, a_syn, a_mem, gain, a_mem * _full(node.v_leak, graph, name))
     if isinstance(node, nir.LI | nir.LIF):
-        a_mem = dt / _one(name, node, "tau")
+        a_mem = dt / _full(node.tau, graph, name)
         gain = a_mem * _full(node.r, graph, name)
-        return _cell(name, node, 1.0, a_mem, gain, a_mem * _full(node.v_leak, graph, name))
+        return _cell(graph, name, one, a_mem, gain, a_mem * _full(node.v_leak, graph, name))
     if isinstance(node, nir.I | nir.IF):
         gain = _full(if_gain(name, node, dt, graph.if_step), graph, name)
-        return _cell(name, node, 1.0, 0.0, gain, np.zeros(size))
+        return _cell(graph, name, one, np.zeros(size), gain, np.zeros(size))
     if isinstance(node, nir.Threshold):
-        return _cell(name, node, 1.0, 1.0, np.ones(size), np.zeros(size))
-    return Cell("sum", 1.0, 1.0, np.inf, np.ones(size), np.zeros(size))
+        return _cell(graph, name, one, one, one, np.zeros(size))
+    return Cell("sum", one, one, np.full(size, np.inf), one, np.zeros(size))
 
 
-def _cell(name: str, node: nir.NIRNode, du: float, dv: float, gain: Array, bias: Array) -> Cell:
+def folded_cell(graph: ChipGraph, neuron: SoftReset) -> Cell:
+    """Return the neuron that several nodes of `graph` make up."""
+    membrane = cell(graph, neuron.membrane)
+    parts = replace(
+        membrane,
+        emits="spikes" if neuron.spikes else "value",
+        threshold_N=neuron.theta.ravel(),
+        reset_by_N=neuron.reset_by.ravel() if neuron.spikes else None,
+    )
+    if neuron.current is None:
+        return parts
+    current = cell(graph, neuron.current)
+    return replace(parts, du_N=current.dv_N, gain=membrane.gain * current.gain)
+
+
+def _cell(graph: ChipGraph, name: str, du: Array, dv: Array, gain: Array, bias: Array) -> Cell:
+    node = graph.nodes[name]
     if isinstance(node, VALUED):
-        return Cell("value", du, dv, np.inf, gain, bias)
+        return Cell("value", du, dv, np.full(len(gain), np.inf), gain, bias)
     field = "threshold" if isinstance(node, nir.Threshold) else "v_threshold"
-    return Cell("spikes", du, dv, _one(name, node, field), gain, bias)
+    return Cell("spikes", du, dv, _full(getattr(node, field), graph, name), gain, bias)
 
 
 def _full(value: object, graph: ChipGraph, name: str) -> Array:
     full: Array = np.broadcast_to(np.asarray(value, dtype=np.float64), graph.shapes[name]).ravel()
     return full
-
-
-def _one(name: str, node: nir.NIRNode, field: str) -> float:
-    """Return the value that all neurons of the node share."""
-    values = np.unique(np.asarray(getattr(node, field), dtype=np.float64))
-    if values.size != 1:
-        raise RefusedError(
-            name,
-            f"{field} from {values[0]:g} to {values[-1]:g}",
-            f"Lava's LIF has one {field} for all neurons of a process",
-            f"Train one {field} a layer, or split the layer",
-        )
-    return float(values[0])
 
 
 def _check_reset(name: str, node: nir.NIRNode) -> None:

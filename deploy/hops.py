@@ -10,7 +10,7 @@ rounding, into one sparse matrix a pair of neuron nodes, and the constants into 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array
 
 from spikeport.deploy.linear import matrix, synapses
+from spikeport.deploy.lowering.soft_reset import SoftReset
 from spikeport.errors import UnfaithfulError
 from spikeport.export.checks import OPERATORS
 from spikeport.export.graph import NEURONS, ChipGraph, delay_steps
@@ -64,27 +65,38 @@ class Arriving:
         return source if (weight != csr_array(eye_array(weight.shape[0]))).nnz == 0 else None
 
 
-def compose(graph: ChipGraph) -> dict[str, Arriving]:
+def compose(graph: ChipGraph, folded: Iterable[SoftReset] = ()) -> dict[str, Arriving]:
     """Return what reaches every neuron and output node.
+
+    Args:
+        graph: the stage.
+        folded: neurons of several nodes, each of which has one entry, under its own name.
 
     Raises:
         RefusedError: an unrolled map is too large, a bias passes a delay, or a loop has no neuron.
     """
-    composer = _Composer(graph)
-    return {n: composer.arriving(n) for n in graph.order if isinstance(graph.nodes[n], (*NEURONS, nir.Output))}
+    folded = list(folded)
+    composer = _Composer(graph, {f: neuron.membrane for neuron in folded for f in neuron.feedback})
+    entries = {neuron.name: neuron.entry for neuron in folded}
+    inside = {n for neuron in folded for n in (neuron.membrane, neuron.current) if n} - set(entries)
+    ends = [n for n in graph.order if isinstance(graph.nodes[n], (*NEURONS, nir.Output)) and n not in inside]
+    return {n: composer.arriving(entries.get(n, n)) for n in ends}
 
 
 class _Composer:
-    def __init__(self, graph: ChipGraph) -> None:
+    """`inner` are the nodes whose edge to the one that they name is part of a neuron, not of what reaches it."""
+
+    def __init__(self, graph: ChipGraph, inner: Mapping[str, str]) -> None:
         self.graph = graph
+        self.inner = inner
         self.known: dict[str, Arriving] = {}
         self.open: list[str] = []
 
     def arriving(self, name: str) -> Arriving:
         """Return the sum of what the predecessors of `name` emit."""
         weights: dict[Source, csr_array] = {}
-        sources = self.graph.predecessors[name]
-        bias = np.zeros(prod(self.graph.shapes[sources[0]]))
+        sources = [u for u in self.graph.predecessors[name] if self.inner.get(u) != name]
+        bias = np.zeros(prod(self.graph.shapes[self.graph.predecessors[name][0]]))
         for source in sources:
             register = int((source, name) in self.graph.registers)
             emitted = self.emitted(source)

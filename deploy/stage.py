@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nir
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
 from spikeport.deploy.backend import Verdict
-from spikeport.deploy.cells import Cell, cell
+from spikeport.deploy.cells import Cell, cell, folded_cell
 from spikeport.deploy.hops import Arriving, RefusedError, compose
 from spikeport.deploy.latency import schedule
+from spikeport.deploy.lowering.soft_reset import SoftReset, folded_neurons
 from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import NEURONS, SPIKING, VALUED, ChipGraph
 from spikeport.export.shapes import Shape
@@ -43,14 +44,17 @@ class Hop:
 
 @dataclass(frozen=True)
 class Layer:
-    """Neurons of one node.
+    """Neurons of one node, or of several that are one neuron.
 
     Attributes:
-        name: the node.
+        name: the node that they are called by.
         shape: its shape; neurons are numbered in C order.
         cell: the equations.
         bias: [N], the whole constant input to v a step.
         latency: L_n; the layer is held at 0 before.
+        membrane: the node that shows v before its reset, beside the spikes; `None` where the graph has none.
+        current: the node that shows the synaptic state; `None` where the graph has none.
+        current_gain: [N], u for 1 of what `current` shows.
     """
 
     name: str
@@ -58,6 +62,19 @@ class Layer:
     cell: Cell
     bias: Array
     latency: int
+    membrane: str | None = None
+    current: str | None = None
+    current_gain: Array | None = None
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes whose recording the layer gives."""
+        return tuple(node for node in (self.name, self.membrane, self.current) if node)
+
+    @property
+    def stock(self) -> bool:
+        """Whether Lava's own LIF computes it: a reset to 0, and one decay and threshold for all neurons."""
+        return self.cell.reset_by_N is None and self.cell.unlike() is None
 
 
 @dataclass(frozen=True)
@@ -115,27 +132,49 @@ def refusals(graph: ChipGraph) -> dict[str, UnfaithfulError]:
 
 
 def _lower(graph: ChipGraph) -> HopStage:
-    arriving = compose(graph)
+    folded = folded_neurons(graph)
+    arriving = compose(graph, folded.values())
+    for name, neuron in folded.items():
+        arriving[name] = _with_late_reset(arriving[name], neuron, folded_cell(graph, neuron).gain)
     outputs = {n: map_.tap() for n, map_ in arriving.items() if isinstance(graph.nodes[n], nir.Output)}
     taps = {name: source for name, source in outputs.items() if source is not None}
     arriving = {n: map_ for n, map_ in arriving.items() if n not in taps}
     _check_values(graph, arriving)
     plan = schedule(arriving, graph.inputs)
-    cells = {name: cell(graph, name) for name in arriving}
-    hops = [
-        Hop(s, target, plan.wait[s, lag, target], _scaled(cells[target].gain, weight))
-        for target, map_ in arriving.items()
-        for (s, lag), weight in map_.weights.items()
-    ]
-    layers = []
+    layers, hops = [], []
     for name, map_ in arriving.items():
-        constant = cells[name].gain * map_.bias
-        if cells[name].du != 1.0 and np.any(constant):
+        one = folded.get(name)
+        neurons = folded_cell(graph, one) if one else cell(graph, name)
+        hops += [
+            Hop(s, name, plan.wait[s, lag, name], _scaled(neurons.gain, weight))
+            for (s, lag), weight in map_.weights.items()
+        ]
+        constant = neurons.gain * map_.bias
+        through_u = np.any(neurons.du_N != 1.0) or (one is not None and one.current is not None)
+        if through_u and np.any(constant):
             hops.append(Hop(ONE, name, 0, csr_array(constant[:, None])))
             constant = np.zeros_like(constant)
-        layers.append(Layer(name, graph.shapes[name], cells[name], cells[name].bias + constant, plan.latency[name]))
+        layers.append(_layer(graph, name, one, neurons, neurons.bias + constant, plan.latency[name]))
     shapes = {name: graph.shapes[name] for name in graph.outputs}
     return HopStage({n: graph.shapes[n] for n in graph.inputs}, layers, hops, taps, shapes, plan.gap)
+
+
+def _layer(graph: ChipGraph, name: str, folded: SoftReset | None, neurons: Cell, bias: Array, latency: int) -> Layer:
+    if folded is None:
+        return Layer(name, graph.shapes[name], neurons, bias, latency)
+    membrane = folded.membrane if folded.spikes else None
+    gain = cell(graph, folded.membrane).gain if folded.current else None
+    return Layer(name, graph.shapes[name], neurons, bias, latency, membrane, folded.current, gain)
+
+
+def _with_late_reset(arriving: Arriving, neuron: SoftReset, gain: Array) -> Arriving:
+    """Let what a spike takes off one step later come back as synapses, where it has no form at once."""
+    late = neuron.late.ravel()
+    if not np.any(late):
+        return arriving
+    back = csr_array(diags_array(np.divide(-late, gain, out=np.zeros_like(late), where=late > 0)))
+    key = (neuron.name, 1)
+    return replace(arriving, weights={**arriving.weights, key: arriving.weights.get(key, 0 * back) + back})
 
 
 def _scaled(gain: Array, weight: csr_array) -> csr_array:
@@ -156,24 +195,58 @@ def _check_values(graph: ChipGraph, arriving: Mapping[str, Arriving]) -> None:
                 )
 
 
-def verdicts(graph: ChipGraph, refused: Mapping[str, UnfaithfulError], integers: bool = False) -> list[Verdict]:
+def verdicts(
+    graph: ChipGraph, refused: Mapping[str, UnfaithfulError], own: str, integers: bool = False
+) -> list[Verdict]:
     """Return a verdict for every node, given the refused ones.
 
     Args:
         graph: the stage.
         refused: by node.
+        own: what runs a neuron that is not Lava's LIF, in words.
         integers: parameters are quantised.
     """
+    layers = {} if refused else {layer.name: layer for layer in _lower(graph).layers}
+    inside = {} if refused else _inside(graph)
     found = []
-    late = {} if refused or not integers else {layer.name: layer.latency for layer in _lower(graph).layers}
     for name in graph.order:
         kind = type(graph.nodes[name]).__name__
         if name in refused:
             found.append(Verdict(name, kind, "refused", f"{refused[name].reason}. {refused[name].fix}"))
-        else:
-            why = _rewriting(graph.nodes[name], integers) + (_waiting(late[name]) if name in late else "")
-            found.append(Verdict(name, kind, "rewritten" if why else "native", why))
+            continue
+        why = inside.get(name) or _rewriting(graph.nodes[name], integers)
+        if (layer := layers.get(name)) and not layer.stock:
+            why = "; ".join(part for part in (why, own) if part)
+        if layer and integers:
+            why += _waiting(layer.latency)
+        found.append(Verdict(name, kind, "rewritten" if why else "native", why))
     return found
+
+
+def not_stock(graph: ChipGraph, reason: str) -> dict[str, UnfaithfulError]:
+    """Return a refusal of every layer that is not Lava's LIF, for a backend that has no other."""
+    refused: dict[str, UnfaithfulError] = {}
+    for layer in _lower(graph).layers:
+        if not layer.stock:
+            differs = layer.cell.unlike()
+            value = f"{differs[0]} from {differs[1][0]:g} to {differs[1][-1]:g}" if differs else "no reset to 0"
+            fix = "Train one time constant and threshold a layer, with reset_mechanism='zero'"
+            refused[layer.name] = RefusedError(layer.name, value, reason, fix)
+    return refused
+
+
+def _inside(graph: ChipGraph) -> dict[str, str]:
+    """Return what becomes of the nodes that are one neuron together."""
+    said: dict[str, str] = {}
+    for name, neuron in folded_neurons(graph).items():
+        if neuron.spikes:
+            k = "reset by subtraction, at once by K / beta" if neuron.feedback else "without reset"
+            said[name] = f"one neuron with '{neuron.membrane}', {k}: exact up to rounding"
+            said[neuron.membrane] = f"the membrane of neuron '{name}', read before its reset"
+        said |= dict.fromkeys(neuron.feedback, f"the reset of neuron '{name}'")
+        if neuron.current:
+            said[neuron.current] = f"the synaptic current of neuron '{name}'"
+    return said
 
 
 def _waiting(latency: int) -> str:

@@ -13,9 +13,12 @@ from spikeport.deploy.lava.plan import fixed_plan, float_plan
 from spikeport.deploy.lava.program import LavaProgram
 from spikeport.deploy.loihi.quantise import quantise, quantise_refusals
 from spikeport.deploy.loihi.weight_bits import WeightBits
-from spikeport.deploy.stage import lower_hops, refusals, verdicts
+from spikeport.deploy.stage import lower_hops, not_stock, refusals, verdicts
+from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
 from spikeport.export.recording import FLOAT64
+
+OWN = "a process of our own, not Lava's LIF"
 
 
 class FloatBackend:
@@ -26,10 +29,12 @@ class FloatBackend:
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node."""
-        return verdicts(graph, refusals(graph))
+        return verdicts(graph, _refusals(graph), OWN)
 
     def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> LavaProgram:
         """Return the program; `calibration` is not needed."""
+        if refused := _refusals(graph):
+            raise next(iter(refused.values()))
         stage = lower_hops(graph)
         return LavaProgram(graph, stage, float_plan(stage), FLOAT64)
 
@@ -50,7 +55,7 @@ class FixedBackend:
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node; samples may still show a layer that leaves the range of its state."""
-        return verdicts(graph, quantise_refusals(graph, self.weight_bits), integers=True)
+        return verdicts(graph, quantise_refusals(graph, self.weight_bits), OWN, integers=True)
 
     def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> LavaProgram:
         """Return the program, its scales chosen so that the calibration samples fit."""
@@ -66,6 +71,10 @@ class FixedBackend:
             value_scales=scales,
             reports=quantised.reports,
         )
+
+
+def _refusals(graph: ChipGraph) -> dict[str, UnfaithfulError]:
+    return refusals(graph) or not_stock(graph, "Lava's LIF resets to 0, with one decay and threshold a process")
 
 
 float_backend = FloatBackend()

@@ -11,6 +11,8 @@ from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.deploy.stage import verdicts
 from spikeport.export.graph import ChipGraph
 
+OWN = "Loihi 2's neuron microcode can do it; Loihi 1's neuron cannot in one compartment"
+
 
 class LoihiBackend:
     """Loihi's integers on this machine's processor: no chip, no Lava."""
@@ -28,7 +30,7 @@ class LoihiBackend:
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node; samples may still show a layer that leaves the range of its state."""
-        return verdicts(graph, quantise_refusals(graph, self.weight_bits), integers=True)
+        return verdicts(graph, quantise_refusals(graph, self.weight_bits), OWN, integers=True)
 
     def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> LoihiProgram:
         """Return the program, its scales chosen so that the calibration samples fit."""

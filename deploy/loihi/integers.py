@@ -51,22 +51,22 @@ def padded(values_TBN: Array, shift: int, length: int) -> Array:
 
 def recording_of(
     stage: HopStage,
-    layers_SB: Mapping[str, Array],
+    nodes_SB: Mapping[str, Array],
     inputs_TB: Mapping[str, Array],
     timesteps: int,
     unit_roundoff: float | None,
 ) -> Recording:
-    """Return the recording of a stage from what its layers did; outputs that are only taps show their source.
+    """Return the recording of a stage from what its nodes did; outputs that are only taps show their source.
 
     Args:
         stage: the layers.
-        layers_SB: [S, B, *shape] by layer.
+        nodes_SB: [S, B, *shape] by recorded node: of every layer its `nodes`.
         inputs_TB: [T, B, *shape] by input.
         timesteps: T.
         unit_roundoff: of the arithmetic, `None` where it is quantised.
     """
-    nodes = dict(layers_SB)
-    latency = {layer.name: layer.latency for layer in stage.layers} | dict.fromkeys(stage.inputs, 0)
+    nodes = dict(nodes_SB)
+    latency = {node: layer.latency for layer in stage.layers for node in layer.nodes} | dict.fromkeys(stage.inputs, 0)
     for output, source in stage.taps.items():
         tapped = nodes[source] if source in nodes else padded(inputs_TB[source], 0, timesteps + stage.latency)
         nodes[output] = tapped.reshape(*tapped.shape[:2], *stage.shapes[output])

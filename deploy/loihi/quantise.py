@@ -26,7 +26,7 @@ from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.ranges import Observed, Ranges, observe, unlimited
 from spikeport.deploy.loihi.scales import Scale, choose_scale, unit_of
 from spikeport.deploy.loihi.weight_bits import WeightBits
-from spikeport.deploy.stage import Hop, HopStage, Layer, lower_hops, refusals
+from spikeport.deploy.stage import Hop, HopStage, Layer, lower_hops, not_stock, refusals
 from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
 from spikeport.weight_grid import nearest, stored_step
@@ -160,7 +160,7 @@ def quantise_refusals(graph: ChipGraph, weight_bits: WeightBits | None = None) -
 
     With samples `quantise` may refuse more: a layer whose u and v they drive out of range.
     """
-    refused = refusals(graph)
+    refused = refusals(graph) or not_stock(graph, "Loihi's neuron resets to 0, with one decay and threshold a layer")
     if refused:
         return refused
     stage = lower_hops(graph)

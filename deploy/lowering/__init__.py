@@ -1,0 +1,1 @@
+"""Passes over a chip stage that several backends share."""
