@@ -57,8 +57,8 @@ class Maker:
         made = Population(
             name, shape, du, dv, self.threshold(), bias, int(self.rng.integers(0, 8)) if bias.any() else 0
         )
-        if self.extensions and self.chance(0.2, "subtract"):
-            made = replace(made, reset="subtract")
+        if self.extensions and self.chance(0.3, "subtract"):
+            made = replace(made, reset="subtract", reset_by=self.taken_off(made.vth_mant))
         if self.extensions and self.chance(0.2, "refractory"):
             made = replace(made, refractory=int(self.rng.integers(1, 5)))
         if self.extensions and self.chance(0.2, "onset"):
@@ -72,6 +72,20 @@ class Maker:
         if self.chance(0.1, "threshold 0"):
             return 0
         return 2**17 - 1 if self.chance(0.1, "never fires") else int(self.rng.choice([30, 300, 3000]))
+
+    def taken_off(self, vth_mant: int) -> int:
+        """What a spike takes off v: nothing, less than the threshold, the threshold, more, or the most there is."""
+        threshold, most = vth_mant << 6, 2**23 - 1
+        drawn = {
+            "no reset": 0,
+            "below the threshold": int(self.rng.integers(0, threshold + 1)),
+            "the threshold": threshold,
+            "above the threshold": min(threshold + int(self.rng.integers(1, 100_000)), most),
+            "the most": most,
+        }
+        kind = str(self.rng.choice(list(drawn)))
+        self.features.add(kind)
+        return drawn[kind]
 
     def exponent(self) -> int:
         if self.chance(0.15, "huge exponent"):
@@ -139,7 +153,11 @@ class Maker:
 
 def integer_case(seed: int, steps: int = 64, batch: int = 1, extensions: bool = False) -> IntegerCase:
     """Return a random network; its inputs are spikes, or now and then whole numbers."""
-    maker = Maker(seed, extensions)
+    return case_of(Maker(seed, extensions), steps, batch)
+
+
+def case_of(maker: Maker, steps: int, batch: int) -> IntegerCase:
+    """Return the network that `maker` draws, and inputs for it."""
     network = maker.network()
     graded = maker.chance(0.25, "graded")
     rate = float(maker.rng.choice([0.05, 0.3, 0.9]))

@@ -59,7 +59,8 @@ def test_the_difference_would_be_seen() -> None:
     records = run_all(case, 20)
     assert records.spikes["n"].any()
     first = case.network.populations[0]
-    for change in ({"du": 999}, {"dv": 299}, {"vth_mant": 350}, {"onset": 2}, {"bias_exp": 1}, {"reset": "subtract"}):
+    subtract = {"reset": "subtract", "reset_by": 300 << 6}
+    for change in ({"du": 999}, {"dv": 299}, {"vth_mant": 350}, {"onset": 2}, {"bias_exp": 1}, subtract):
         altered = replace(case.network, populations=(replace(first, **change),))
         assert differences(replace(case, network=altered), records, 20) > 0, change
 
@@ -172,6 +173,12 @@ def network(population: Population = NEURON, weight: object = ((2, 4, 6), (8, -2
         (lambda: network(wait=-1), "wait is -1"),
         (lambda: network(replace(NEURON, vth_mant=2**17)), "vth_mant 131072"),
         (lambda: network(replace(NEURON, du=4096)), "du 4096"),
+        (
+            lambda: network(replace(NEURON, reset="subtract", reset_by=2**23)),
+            "reset_by 8388608: Loihi's is 0 to 8388607",
+        ),
+        (lambda: network(replace(NEURON, reset="subtract", reset_by=-1)), "reset_by -1"),
+        (lambda: network(replace(NEURON, reset_by=5)), "reset_by 5: a reset to zero takes nothing off"),
         (lambda: network(replace(NEURON, bias_mant=np.array([0, 5000]))), "largest bias_mant 5000"),
         (lambda: network(replace(NEURON, bias_mant=np.zeros(3))), "it has 2 neurons"),
         (lambda: network(replace(NEURON, name="other")), "no such input or population"),

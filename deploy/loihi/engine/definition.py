@@ -1,7 +1,8 @@
 """The integer rules, one plain numpy step after the other: what the compiled engine is held against.
 
 Source: lava-nc 0.10.0, `lava/proc/lif/models.py` (`PyLifModelBitAcc`) and `lava/proc/dense/models.py`
-(`PyDenseModelBitAcc`), whose int32 casts are kept, also where u has left its 24 bits.
+(`PyDenseModelBitAcc`), whose int32 casts are kept, also where u has left its 24 bits. Reset by subtraction and the
+refractory time are ours: Lava's LIF resets to 0.
 
 Shapes: T steps, B samples, N neurons.
 """
@@ -71,10 +72,9 @@ def _step(population: Population, state: State, arriving: Int64, t: int) -> None
     v = np.clip(v, -TOP + 1, TOP - 1)
     spent = state.s[max(0, t - population.refractory) : t].any(axis=0)
     v = np.where(spent, 0, v)
-    threshold = population.vth_mant << 6
-    s = v > threshold
+    s = v > population.vth_mant << 6
     state.u[t], state.s[t] = u, s
-    state.v[t] = np.where(s, v - threshold if population.reset == "subtract" else 0, v)
+    state.v[t] = np.where(s, v - population.reset_by if population.reset == "subtract" else 0, v)
 
 
 def decayed(x: Int64, keep: int) -> Int64:

@@ -21,6 +21,7 @@ from spikeport.deploy.loihi.engine.layout import (
     LAST,
     ONSET,
     REFRACTORY,
+    RESET_BY,
     SOURCE,
     START,
     SUBTRACT,
@@ -146,7 +147,8 @@ def update(t: Tables, p: int, b: int, step: int, sent: Sent, states: States, roo
     if t.populations[p, SUBTRACT] != 0 or t.populations[p, REFRACTORY] > 0:
         lif_extended(
             room.arriving, t.bias, states.u, states.v, states.rest, sent.s, room.counts, start, at, width, place,
-            keep_u, keep_v, threshold, np.int32(t.populations[p, SUBTRACT]), np.int32(t.populations[p, REFRACTORY]),
+            keep_u, keep_v, threshold, np.int32(t.populations[p, SUBTRACT]), np.int32(t.populations[p, RESET_BY]),
+            np.int32(t.populations[p, REFRACTORY]),
         )  # fmt: skip
     else:
         lif(

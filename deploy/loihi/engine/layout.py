@@ -34,8 +34,8 @@ BLOCKS_FROM = 0.25
 CHANNELS_FROM = 4
 
 
-# Columns of `Tables.populations`; the threshold is in the unit of v, the decays of 4096.
-START, WIDTH, KEEP_U, KEEP_V, THRESHOLD, ONSET, SUBTRACT, REFRACTORY, CONSTANT, FIRST, LAST = range(11)
+# Columns of `Tables.populations`; the threshold and what a reset takes off are in the unit of v, the decays of 4096.
+START, WIDTH, KEEP_U, KEEP_V, THRESHOLD, ONSET, SUBTRACT, RESET_BY, REFRACTORY, CONSTANT, FIRST, LAST = range(12)
 # Columns of `Tables.connections`: the source's kind, its first element and how many; the connection's first entry
 # in `pointer` and in its weights; `LANES` of a block.
 KIND, SOURCE, AT, COUNT, LAG, SHIFT, LANES, POINTERS, WEIGHTS = range(9)
@@ -48,7 +48,7 @@ class Tables(NamedTuple):
         groups: [G + 1], where each group of `order` starts: a group runs step by step, and a population that is alone
             in its own runs all steps at once.
         order: [P], populations so that sources come first, but for loops.
-        populations: [P, 11], by the columns above; their connections are FIRST to LAST.
+        populations: [P, 12], by the columns above; their connections are FIRST to LAST.
         connections: [C, 9], by the columns above.
         bias, constant: [N].
         pointer: for each source neuron of a connection, its first entry; dense rows have none.
@@ -167,6 +167,7 @@ def _numbers(population: Population, place: Place, first: int, last: int) -> lis
         THRESHOLD: population.vth_mant * limits.ALIGN,
         ONSET: population.onset,
         SUBTRACT: population.reset == "subtract",
+        RESET_BY: population.reset_by,
         REFRACTORY: population.refractory,
         CONSTANT: population.constant is not None,
         FIRST: first,

@@ -78,10 +78,10 @@ def _plain(builder: Any, pointers: list[Any], numbers: list[Any]) -> None:
 def _extended(builder: Any, pointers: list[Any], numbers: list[Any]) -> None:
     """Write the step of neurons with reset by subtraction, or with a refractory time."""
     a, bias, u, v, rest, s, counts = pointers
-    start, at, width, place, *factors, subtract, refractory = numbers
+    start, at, width, place, *factors, subtract, reset_by, refractory = numbers
     keep_u, keep_v, threshold = _factors(builder, factors)
     subtracts = filled(builder, builder.neg(subtract), LANES)
-    pause = filled(builder, refractory, LANES)
+    taken, pause = filled(builder, reset_by, LANES), filled(builder, refractory, LANES)
 
     def step(j: Any, held: Sequence[Lanes]) -> Sequence[Lanes]:
         here = builder.add(start, j)
@@ -92,7 +92,7 @@ def _extended(builder: Any, pointers: list[Any], numbers: list[Any]) -> None:
         fires = new_v.compare(">", threshold)
         left.store(fires.where(pause, resting.where(left.load(LANES) - 1, left.load(LANES))))
         Memory(builder, u, here).store(new_u)
-        Memory(builder, v, here).store(fires.where((new_v - threshold) & subtracts, new_v))
+        Memory(builder, v, here).store(fires.where((new_v - taken) & subtracts, new_v))
         Memory(builder, s, builder.add(at, j)).store(fires.as_bytes())
         return [counted(total, mask) for total, mask in zip(held, over, strict=True)]
 
@@ -144,9 +144,9 @@ lif = kernel(_plain, 6, _NUMBERS)
 Steps `width` neurons from `start` on, what arrives at them standing first in `a`; writes their spikes to `s` from
 `at` on, and adds to `counts` from `place` on, in 16 parts each, how often u wrapped and v was held.
 """
-lif_extended = kernel(_extended, 7, (*_NUMBERS, types.int32, types.int32))
+lif_extended = kernel(_extended, 7, (*_NUMBERS, *(types.int32,) * 3))
 """`lif_extended(a, bias, u, v, rest, s, counts, start, at, width, place, keep_u, keep_v, threshold,
-subtract, refractory)`.
+subtract, reset_by, refractory)`.
 
-As `lif`, with reset by subtraction where `subtract` is 1, and a refractory time that `rest` counts down.
+As `lif`, but a spike takes `reset_by` off v where `subtract` is 1, and a refractory time is counted down by `rest`.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,12 @@ class Population:
 
         u = wrap(trunc(u (4096 - (du + 1)) / 4096) + (a << 6))
         v = clip(trunc(v (4096 - dv) / 4096) + u + (bias_mant << bias_exp), -(2^23 - 1), 2^23 - 1)
-        s = v > (vth_mant << 6), then v = 0
+        s = v > (vth_mant << 6)
+        v = 0 where s                  (reset "zero", Loihi's)
+        v = v - reset_by where s       (reset "subtract")
 
-    trunc is towards 0; wrap takes 2^24 off above 2^23 and adds it at or below -2^23, once.
+    trunc is towards 0; wrap takes 2^24 off above 2^23 and adds it at or below -2^23, once. A spike needs v above 0, so
+    that taking off at most 2^23 - 1 never leaves the 24 bits.
 
     Attributes:
         name: unique.
@@ -45,7 +48,8 @@ class Population:
         bias_exp: 0 to 7.
         constant: [N], what arrives in every step but the first, as from a source that always spikes; `None` for 0.
         onset: steps for which u and v are held at 0.
-        reset: `zero`, Loihi's; `subtract` takes the threshold off instead. An extension that Lava does not have.
+        reset: `zero`, or `subtract`, an extension that Lava does not have.
+        reset_by: what `subtract` takes off, in the unit of v, 0 to 2^23 - 1, whatever the threshold; 0 is no reset.
         refractory: steps after a spike for which v is held at 0. An extension that Lava's fixed point does not have.
     """
 
@@ -59,6 +63,7 @@ class Population:
     constant: IntArray | None = None
     onset: int = 0
     reset: Literal["zero", "subtract"] = "zero"
+    reset_by: int = 0
     refractory: int = 0
 
     @property
@@ -70,6 +75,18 @@ class Population:
     def bias(self) -> IntArray:
         """What is added to v in every step, [N]."""
         return (self.bias_mant.astype(np.int32) << np.int32(self.bias_exp)).astype(np.int32)
+
+    def before_reset(self, v: NDArray[Any], s: NDArray[Any]) -> NDArray[Any]:
+        """Return the membranes before the reset, `v + reset_by s`, from those after it and the spikes of any shape.
+
+        Raises:
+            UsageError: the reset is to zero, which leaves nothing of v.
+        """
+        if self.reset == "zero":
+            raise UsageError(
+                f"population '{self.name}'", "a reset to zero leaves nothing of the membrane", "Read it after the reset"
+            )
+        return np.asarray(v + np.int32(self.reset_by) * s.astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -135,6 +152,7 @@ def _check_population(population: Population) -> None:
         "vth_mant": (population.vth_mant, 0, limits.VTH_MANT_MAX),
         "bias_exp": (population.bias_exp, 0, limits.BIAS_EXP_MAX),
         "onset": (population.onset, 0, np.inf),
+        "reset_by": (population.reset_by, 0, limits.STATE_MAX),
         "refractory": (population.refractory, 0, 63),
         "smallest bias_mant": (int(np.min(population.bias_mant, initial=0)), -limits.BIAS_MANT_MAX - 1, np.inf),
         "largest bias_mant": (int(np.max(population.bias_mant, initial=0)), -np.inf, limits.BIAS_MANT_MAX),
@@ -146,6 +164,12 @@ def _check_population(population: Population) -> None:
                 f"Loihi's is {low} to {high}",
                 "Quantise it within that range",
             )
+    if population.reset == "zero" and population.reset_by:
+        raise UsageError(
+            f"population '{population.name}': reset_by {population.reset_by}",
+            "a reset to zero takes nothing off",
+            "Choose reset='subtract', or leave reset_by out",
+        )
     for name, values in (("bias_mant", population.bias_mant), ("constant", population.constant)):
         if values is not None and np.shape(values) != (population.size,):
             raise UsageError(

@@ -177,13 +177,12 @@ class _State:
         if population.refractory:
             v = torch.where(self.rest > 0, 0, v)
             self.rest = (self.rest - 1).clamp(min=0)
-        threshold = population.vth_mant << 6
-        fires = v > threshold
+        fires = v > population.vth_mant << 6
         if population.refractory:
             self.rest = torch.where(fires, population.refractory, self.rest)
         self.s[t] = fires
         self.u = u
-        self.v = torch.where(fires, v - threshold if population.reset == "subtract" else 0, v)
+        self.v = torch.where(fires, v - population.reset_by if population.reset == "subtract" else 0, v)
 
 
 def _decayed(x: Tensor, keep: int) -> Tensor:

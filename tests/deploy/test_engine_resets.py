@@ -1,0 +1,121 @@
+"""Reset by subtraction of anything, and no reset: hand-computed, and the same in the definition and both engines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from integer_nets import IntegerCase
+from reset_nets import reset_case
+from scipy.sparse import csr_array
+
+from spikeport.deploy.loihi.engine import Engine, IntegerNetwork, Population, Records, Synapses
+from spikeport.deploy.loihi.engine.definition import simulate
+from spikeport.deploy.loihi.engine.on_torch import TorchEngine
+from spikeport.errors import UsageError
+
+STEPS = 64
+THETA = 3 << 6
+NEURON = Population("n", (1,), 4095, 2048, 3, np.zeros(1, np.int32))
+
+# v = v / 2 + 128 from step 1 on (halves towards 0), a spike above 192: v after its reset, and the steps of the spikes.
+TRACES = {
+    "taking off more than the threshold": ("subtract", 501, [0, 128, 192, -277, -10, 123, 189, -279], [3, 7]),
+    "taking off less": ("subtract", 100, [0, 128, 192, 124, 190, 123, 189, 122], [3, 5, 7]),
+    "taking off the threshold": ("subtract", THETA, [0, 128, 192, 32, 144, 8, 132, 2], [3, 5, 7]),
+    "no reset": ("subtract", 0, [0, 128, 192, 224, 240, 248, 252, 254], [3, 4, 5, 6, 7]),
+    "to zero": ("zero", 0, [0, 128, 192, 0, 128, 192, 0, 128], [3, 6]),
+}  # fmt: skip
+
+
+def driven(population: Population) -> IntegerNetwork:
+    """A neuron that an input pushes by 2 << 6 in every step but the first."""
+    synapses = Synapses("x", "n", csr_array(np.array([[2]], np.int32)))
+    return IntegerNetwork({"x": (1,)}, (population,), (synapses,))
+
+
+def everything(case: IntegerCase, run: Callable[..., Records]) -> Records:
+    names = [p.name for p in case.network.populations]
+    return run(case.inputs, STEPS, u=names, v=names)
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_hand_computed_traces(name: str) -> None:
+    reset, reset_by, v, fired = TRACES[name]
+    network = driven(replace(NEURON, reset=reset, reset_by=reset_by))  # type: ignore[arg-type]
+    inputs = {"x": np.ones((8, 1, 1), np.int64)}
+    state = simulate(network, inputs, 8)["n"]
+    assert state.v.ravel().tolist() == v
+    assert np.flatnonzero(state.s).tolist() == fired
+    for engine in (Engine(network, 1), TorchEngine(network)):
+        records = engine.run(inputs, v=["n"])
+        assert records.v["n"].ravel().tolist() == v
+        assert np.flatnonzero(records.spikes["n"]).tolist() == fired
+
+
+def test_a_membrane_is_known_before_a_subtraction_but_not_before_a_reset_to_zero() -> None:
+    population = replace(NEURON, reset="subtract", reset_by=501)
+    records = Engine(driven(population), 1).run({"x": np.ones((8, 1, 1))}, v=["n"])
+    before = population.before_reset(records.v["n"], records.spikes["n"])
+    assert before.ravel().tolist() == [0, 128, 192, 224, -10, 123, 189, 222]
+    with pytest.raises(UsageError, match="a reset to zero leaves nothing of the membrane"):
+        NEURON.before_reset(records.v["n"], records.spikes["n"])
+
+
+def compare(seeds: Iterable[int]) -> tuple[Counter[str], Counter[str]]:
+    """Run random networks on all three; return sums of what differs and of what happened, and features."""
+    sums: Counter[str] = Counter()
+    features: Counter[str] = Counter()
+    for seed in seeds:
+        case = reset_case(seed)
+        plain = simulate(case.network, case.inputs, STEPS)
+        records = {
+            "compiled": everything(case, Engine(case.network, 1).run),
+            "torch": everything(case, TorchEngine(case.network).run),
+        }
+        for name, state in plain.items():
+            sums["entries"] += 3 * state.u.size
+            for engine, got in records.items():
+                for expected, kept in ((state.u, got.u), (state.v, got.v), (state.s, got.spikes)):
+                    sums[f"wrong, {engine}"] += int(np.sum(kept[name].reshape(expected.shape) != expected))
+        compiled = records["compiled"]
+        sums["wrong counts"] += (compiled.wraps, compiled.saturations) != (
+            records["torch"].wraps,
+            records["torch"].saturations,
+        )
+        sums["other spikes, threshold taken off"] += naive_differs(case, compiled)
+        sums.update(networks=1, spikes=sum(int(state.s.sum()) for state in plain.values()))
+        sums.update(wraps=sum(compiled.wraps.values()), saturations=sum(compiled.saturations.values()))
+        features.update(case.features)
+    return sums, features
+
+
+def naive_differs(case: IntegerCase, records: Records) -> bool:
+    """Whether taking the threshold off instead gives other spikes."""
+    naive = [replace(p, reset_by=p.vth_mant << 6 if p.reset == "subtract" else 0) for p in case.network.populations]
+    got = Engine(replace(case.network, populations=tuple(naive)), 1).run(case.inputs, STEPS).spikes
+    return any(not np.array_equal(got[name], spikes) for name, spikes in records.spikes.items())
+
+
+def check(sums: Counter[str], features: Counter[str], each: int) -> None:
+    assert (sums["wrong, compiled"], sums["wrong, torch"], sums["wrong counts"]) == (0, 0, 0), sums
+    assert min(sums["spikes"], sums["saturations"], sums["wraps"]) > 1000, sums
+    assert sums["other spikes, threshold taken off"] > sums["networks"] // 5, sums
+    resets = {"zero", "no reset", "below the threshold", "the threshold", "above the threshold", "the most"}
+    wanted = resets | {"onset", "constant", "recurrent", "graded", "bias", "no current"}
+    assert all(features[feature] >= each for feature in wanted), features
+
+
+def test_forty_random_networks_are_the_same_in_the_definition_and_both_engines() -> None:
+    check(*compare(range(40)), each=4)
+
+
+@pytest.mark.slow
+def test_three_hundred_random_networks_are_the_same_in_the_definition_and_both_engines() -> None:
+    sums, features = compare(range(300))
+    print(dict(sums), dict(features))  # noqa: T201 - the figures that the report quotes
+    assert sums["networks"] == 300
+    check(sums, features, each=30)
