@@ -39,7 +39,10 @@ class Behaviour(BaseModel):
 
 
 class LayerLosses(BaseModel):
-    """One layer: see `LayerReport` for the numbers; `behaviour` is `None` without calibration samples."""
+    """One layer: see `LayerReport` for the numbers; `behaviour` is `None` without calibration samples.
+
+    `input_error` is `None` where an older file does not say it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -47,6 +50,7 @@ class LayerLosses(BaseModel):
     weight_levels: int
     weight_error: float
     weight_error_rms: float
+    input_error: float | None = None
     bias_error: float
     decay_error: float
     headroom: float | None

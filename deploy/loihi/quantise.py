@@ -81,8 +81,10 @@ class LayerReport:
     Attributes:
         weight_bits: of its synapses.
         weight_levels: steps up to the largest weight, over its hops the least.
-        weight_error: largest error of a weight, relative to the layer's largest weight.
-        weight_error_rms: root mean square error of the weights, relative to their own root mean square.
+        weight_error: largest error of a weight, relative to the layer's largest weight; weights from an input count
+            times the largest magnitude that the input was given room for.
+        weight_error_rms: root mean square error of these weights, relative to their own root mean square.
+        input_error: half a step of a graded input, relative to its largest; over the layer's inputs the largest.
         bias_error: largest error of a bias, relative to the threshold.
         decay_error: relative error of dv's time constant (0 where there is no decay).
         headroom: how many times |v| may exceed the largest seen before it saturates; `None` without samples.
@@ -92,6 +94,7 @@ class LayerReport:
     weight_levels: int
     weight_error: float
     weight_error_rms: float
+    input_error: float
     bias_error: float
     decay_error: float
     headroom: float | None
@@ -168,7 +171,9 @@ def quantise_refusals(graph: ChipGraph, weight_bits: WeightBits | None = None) -
     for layer in stage.layers:
         try:
             _check(layer)
-            choose_scale(layer, _into(stage, layer), unlimited(stage), bits[layer.name])
+            # What an input's weights need depends on what it sends.
+            between = [hop for hop in _into(stage, layer) if hop.source not in stage.inputs]
+            choose_scale(layer, between, unlimited(stage), bits[layer.name])
         except RefusedError as error:
             refused[error.node] = error
     return refused
@@ -221,11 +226,15 @@ def _hop(hop: Hop, chosen: Scale, index: int, ranges: Ranges, bits: int) -> Quan
 
 def _report(layer: QuantisedLayer, hops: Sequence[QuantisedHop], ranges: Ranges) -> LayerReport:
     name, cell, bits = layer.layer.name, layer.layer.cell, layer.weight_bits
-    errors, weights, levels = [np.zeros(1)], [np.zeros(1)], []
+    errors, weights, levels, steps = [np.zeros(1)], [np.zeros(1)], [], [0.0]
     for hop in hops:
-        unit = unit_of(hop.weight_exp, bits, layer.scale, ranges.input_scale(hop.hop.source)) / stored_step(bits)
-        errors.append(csr_array(hop.weight * unit - hop.hop.weight).data)
-        weights.append(hop.hop.weight.data)
+        source = hop.hop.source
+        unit = unit_of(hop.weight_exp, bits, layer.scale, ranges.input_scale(source)) / stored_step(bits)
+        largest = ranges.input_limits.get(source, 1.0)
+        errors.append(largest * csr_array(hop.weight * unit - hop.hop.weight).data)
+        weights.append(largest * hop.hop.weight.data)
+        if source in ranges.input_scales:
+            steps.append(0.5 / (ranges.input_scales[source] * largest))
         levels.append(int(np.max(np.abs(hop.weight.data), initial=0)) // stored_step(bits))
     error, weight = np.concatenate(errors), np.concatenate(weights)
     bias = layer.bias_mant * 2.0**layer.bias_exp / layer.scale
@@ -236,6 +245,7 @@ def _report(layer: QuantisedLayer, hops: Sequence[QuantisedHop], ranges: Ranges)
         weight_levels=min(levels, default=0),
         weight_error=float(np.max(np.abs(error)) / np.max(np.abs(weight))) if some else 0.0,
         weight_error_rms=float(np.linalg.norm(error) / np.linalg.norm(weight)) if some else 0.0,
+        input_error=max(steps),
         bias_error=float(np.max(np.abs(bias - layer.layer.bias), initial=0.0)) / unit_v,
         decay_error=abs(layer.dv / limits.DECAY_ONE / cell.dv - 1) if cell.dv else 0.0,
         headroom=limits.STATE_MAX / (layer.scale * ranges.seen[name]) if ranges.seen.get(name) else None,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
+from spikeport.deploy.loihi.room import input_scale
 from spikeport.deploy.stage import HopStage, Layer
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import Interpreter, check_inputs
@@ -25,8 +26,6 @@ SAMPLES = 64
 HEADROOM = 2.0
 """How far beyond the samples' largest |u| and |v| a layer may go before it wraps or saturates."""
 _UNLEAKY_STEPS = 8
-_SHARED_WEIGHT = 64
-_LEAST_LEVELS = 8
 _TINY = 1e-9
 
 
@@ -78,7 +77,7 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
     """Return the ranges of `stage` on `calibration`; the worst case for inputs of 0 and 1 without it.
 
     Raises:
-        RefusedError: an input's values do not fit the payload.
+        RefusedError: an input's values do not fit the payload, or the states leave a graded one no levels.
     """
     if calibration is None:
         worst_u, worst_v = _worst(stage, {})
@@ -99,33 +98,8 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
     for layer in stage.layers:
         top = worst_v[layer.name] if layer.cell.dv else np.inf
         v[layer.name] = max(_least(layer), min(HEADROOM * seen_v[layer.name], top))
-    scales = {name: _input_scale(stage, name, limit[name], u, v) for name in graded}
+    scales = {name: input_scale(stage, name, limit[name], u, v) for name in graded}
     return Ranges(u, v, seen_v, scales, limit, Observed(arrays, spikes))
-
-
-def _input_scale(stage: HopStage, name: str, largest: float, u: Mapping[str, float], v: Mapping[str, float]) -> float:
-    """Return the integer for 1 of a graded input: a power of two.
-
-    u and v have room for a product of weight and input, to be shared: the weights get `_SHARED_WEIGHT`, the
-    input the rest, as far as a message carries it.
-
-    Raises:
-        RefusedError: the rest is too little.
-    """
-    room = limits.PAYLOAD_MAX / largest
-    for hop in stage.hops:
-        if hop.source == name:
-            scale = limits.STATE_MAX / max(u[hop.target], v[hop.target])
-            strongest = float(np.max(np.abs(hop.weight.data), initial=_TINY))
-            room = min(room, scale * strongest / limits.ALIGN / _SHARED_WEIGHT)
-    if room * largest < _LEAST_LEVELS:
-        raise RefusedError(
-            name,
-            f"values up to {largest:g}",
-            f"the 24 bits of u and v leave them {room * largest:.2g} levels beside the weights",
-            "Encode it as spikes, or feed it to fewer synapses",
-        )
-    return float(2.0 ** np.floor(np.log2(room)))
 
 
 def _least(layer: Layer) -> float:

@@ -1,8 +1,9 @@
 """The scale of a layer: the integer S of v that stands for 1, and the exponents of its hops.
 
-    unit of a weight = 64 x step x 2^weight_exp / (S x input scale)
+    unit of a weight = 64 x step x 2^weight_exp x input scale / S
 
-`step` is the distance of two stored weights, 2 at 8 bits and 128 at 2. The unit with the least error
+since u = 64 x 2^weight_exp x sum of weight x input in integers stands for S x sum of w x, and an input x is sent as
+input scale x x. `step` is the distance of two stored weights, 2 at 8 bits and 128 at 2. The unit with the least error
 (`spikeport.weight_grid`) asks for an S; the 24 bits of u and v, the bias and the threshold allow at most another. Where
 they allow less, the exponent goes below 0 first: the sum of products is then shifted right, which loses nothing as
 long as it only takes away what `step` put there.
@@ -14,12 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log2
 
-import numpy as np
-from numpy.typing import NDArray
-
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.ranges import Ranges
+from spikeport.deploy.loihi.room import scale_limits
 from spikeport.deploy.stage import Hop, Layer
 from spikeport.weight_grid import Values, best_units, levels, stored_step
 
@@ -46,7 +45,7 @@ class Scale:
 
 def unit_of(exponent: int, bits: int, scale: float, input_scale: float) -> float:
     """Return what one level of a weight stands for."""
-    return limits.ALIGN * stored_step(bits) * 2.0**exponent / (scale * input_scale)
+    return limits.ALIGN * stored_step(bits) * 2.0**exponent * input_scale / scale
 
 
 def choose_scale(layer: Layer, hops: Sequence[Hop], ranges: Ranges, bits: int) -> Scale:
@@ -55,10 +54,10 @@ def choose_scale(layer: Layer, hops: Sequence[Hop], ranges: Ranges, bits: int) -
     Raises:
         RefusedError: a limit leaves the threshold or the weights too little.
     """
-    bound = _scale_limits(layer, ranges)
+    bound = scale_limits(layer, ranges.u[layer.name], ranges.v[layer.name])
     weights = [Values.of(hop.weight.data) for hop in hops]
     units = best_units(weights, bits)
-    wanted = [unit * ranges.input_scale(hop.source) for unit, hop in zip(units, hops, strict=True)]
+    wanted = [unit / ranges.input_scale(hop.source) for unit, hop in zip(units, hops, strict=True)]
     if not any(wanted):
         scale, vth_mant = _whole_threshold(layer, bound, min(bound.values()))
         return Scale(scale, vth_mant, [0] * len(hops))
@@ -68,26 +67,6 @@ def choose_scale(layer: Layer, hops: Sequence[Hop], ranges: Ranges, bits: int) -
         unit = unit_of(exponent, bits, scale, ranges.input_scale(hop.source))
         _check_levels(layer, hop, values.largest / unit, best / unit, bits, bound)
     return Scale(scale, vth_mant, exponents)
-
-
-def _scale_limits(layer: Layer, ranges: Ranges) -> dict[str, float]:
-    """Return the largest S that each limit allows, the weights' aside."""
-    spiking = layer.cell.emits == "spikes"
-    # A membrane that is only read must not reach the greatest threshold, where it would fire.
-    top_v = limits.STATE_MAX if spiking else limits.VTH_MANT_MAX * limits.ALIGN
-    bound = {
-        "24-bit v": top_v / ranges.v[layer.name],
-        "24-bit u": limits.STATE_MAX / ranges.u[layer.name],
-        "13-bit bias with 3-bit exponent": _ratio(limits.BIAS_MANT_MAX * 2**limits.BIAS_EXP_MAX, layer.bias),
-    }
-    if spiking:
-        bound["17-bit threshold"] = limits.VTH_MANT_MAX * limits.ALIGN / layer.cell.threshold
-    return bound
-
-
-def _ratio(limit: float, values: NDArray[np.float64]) -> float:
-    largest = float(np.max(np.abs(values), initial=0.0))
-    return limit / largest if largest > 0 else float("inf")
 
 
 def _fitting(wanted: Sequence[float], bits: int, most: float) -> float:

@@ -8,12 +8,12 @@ import nir
 import numpy as np
 import pytest
 from deploy_nets import affine, chain, inputs, lif, mlp, sink, source, two_branches
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi.backend import backend
 from spikeport.deploy.loihi.quantise import QuantisedStage, quantise
-from spikeport.deploy.loihi.scales import unit_of
 from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.errors import UsageError
 from spikeport.export.graph import ChipGraph
@@ -23,23 +23,35 @@ NETS = [mlp, two_branches]
 
 
 def float_weights(quantised: QuantisedStage) -> list[tuple[csr_array, csr_array, float, int]]:
-    """Return (in float, what the integers stand for, unit, bits) of every hop."""
+    """Return (in float, what the integers stand for, unit, bits) of every hop.
+
+    What they stand for is found by sending 1 through the integers' own rules: an input sends `input scale` for 1,
+    64 x 2^exponent of the sum reaches u, and u is S for 1.
+    """
     layers = {x.layer.name: x for x in quantised.layers}
     found = []
     for hop in quantised.hops:
         layer = layers[hop.hop.target]
-        scale = quantised.input_scales.get(hop.hop.source, 1.0)
-        unit = unit_of(hop.weight_exp, layer.weight_bits, layer.scale, scale)
-        meant = csr_array(hop.weight * (unit / stored_step(layer.weight_bits)))
-        found.append((hop.hop.weight, meant, unit, layer.weight_bits))
+        one = quantised.input_scales.get(hop.hop.source, 1.0)
+        u_for_one = 64 * 2.0**hop.weight_exp * one
+        bits = layer.weight_bits
+        least_step = {8: 2, 7: 4, 6: 8, 5: 16, 4: 32, 3: 64, 2: 128, 1: 128}[bits]
+        meant = csr_array(hop.weight * (u_for_one / layer.scale))
+        found.append((hop.hop.weight, meant, least_step * u_for_one / layer.scale, bits))
     return found
 
 
+def graded(net: ChipGraph) -> dict[str, NDArray[np.float64]]:
+    g = np.random.default_rng(3)
+    return {name: g.normal(size=x.shape) for name, x in inputs(net).items()}
+
+
 @pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("sample", [inputs, graded])
 @pytest.mark.parametrize("make", NETS)
-def test_every_weight_is_the_nearest_of_its_levels(make, bits: int) -> None:
+def test_every_weight_is_the_nearest_of_its_levels(make, sample, bits: int) -> None:
     net = make()
-    for weight, meant, unit, _ in float_weights(quantise(net, inputs(net), bits)):
+    for weight, meant, unit, _ in float_weights(quantise(net, sample(net), bits)):
         low, high = (level * unit for level in levels(bits))
         values, stored = weight.toarray(), meant.toarray()
         inside = (values != 0) & (values >= low) & (values <= high)
@@ -61,19 +73,27 @@ def test_stored_weights_are_even_and_leave_the_low_bits(bits: int) -> None:
             assert set(np.abs(hop.weight.data)) == {128}
 
 
+@pytest.mark.parametrize("sample", [inputs, graded])
 @pytest.mark.parametrize("make", NETS)
-def test_the_report_is_what_the_integers_say(make) -> None:
+def test_the_report_is_what_the_integers_say(make, sample) -> None:
     net = make()
-    quantised = quantise(net, inputs(net), WeightBits(5, {"y": 3}))
-    hops = float_weights(quantised)
+    quantised = quantise(net, sample(net), WeightBits(5, {"y": 3}))
+    largest = {name: quantised.input_limits.get(name, 1) for name in [hop.hop.source for hop in quantised.hops]}
+    hops = [
+        (largest[hop.hop.source] * weight, largest[hop.hop.source] * meant)
+        for hop, (weight, meant, *_) in zip(quantised.hops, float_weights(quantised), strict=True)
+    ]
     for layer in quantised.layers:
         report = quantised.reports[layer.layer.name]
         mine = [w for w, hop in zip(hops, quantised.hops, strict=True) if hop.hop.target == layer.layer.name]
-        error = np.concatenate([(meant - weight).toarray().ravel() for weight, meant, *_ in mine])
-        weight = np.concatenate([weight.toarray().ravel() for weight, *_ in mine])
+        error = np.concatenate([(meant - weight).toarray().ravel() for weight, meant in mine])
+        weight = np.concatenate([weight.toarray().ravel() for weight, _ in mine])
         assert report.weight_bits == layer.weight_bits == (3 if layer.layer.name == "y" else 5)
         assert report.weight_error == pytest.approx(np.abs(error).max() / np.abs(weight).max())
         assert report.weight_error_rms == pytest.approx(np.linalg.norm(error) / np.linalg.norm(weight))
+        sources = {hop.hop.source for hop in quantised.hops if hop.hop.target == layer.layer.name}
+        steps = [0.5 / quantised.input_scales[n] / largest[n] for n in sources if n in quantised.input_scales]
+        assert report.input_error == pytest.approx(max(steps, default=0))
         bias = layer.bias_mant * 2.0**layer.bias_exp / layer.scale
         assert report.bias_error == pytest.approx(np.abs(bias - layer.layer.bias).max() / layer.layer.cell.threshold)
         assert report.decay_error == pytest.approx(abs(layer.dv / 4096 / layer.layer.cell.dv - 1))

@@ -1,0 +1,80 @@
+"""The room that Loihi's ranges leave: the largest scale of a layer, and what is left of it for a graded input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikeport.deploy.hops import RefusedError
+from spikeport.deploy.loihi import limits
+from spikeport.deploy.stage import HopStage, Layer
+
+_SHARED_WEIGHT = 64
+_LEAST_LEVELS = 8
+
+
+def scale_limits(layer: Layer, u: float, v: float) -> dict[str, float]:
+    """Return the largest S that each limit allows, the weights' aside.
+
+    Args:
+        layer: whose S it is.
+        u: the largest |u| to make room for, in the unit of v.
+        v: the largest |v|.
+    """
+    spiking = layer.cell.emits == "spikes"
+    # A membrane that is only read must not reach the greatest threshold, where it would fire.
+    top_v = limits.STATE_MAX if spiking else limits.VTH_MANT_MAX * limits.ALIGN
+    bound = {
+        "24-bit v": top_v / v,
+        "24-bit u": limits.STATE_MAX / u,
+        "13-bit bias with 3-bit exponent": _ratio(limits.BIAS_MANT_MAX * 2**limits.BIAS_EXP_MAX, layer.bias),
+    }
+    if spiking:
+        bound["17-bit threshold"] = limits.VTH_MANT_MAX * limits.ALIGN / layer.cell.threshold
+    return bound
+
+
+def _ratio(limit: float, values: NDArray[np.float64]) -> float:
+    largest = float(np.max(np.abs(values), initial=0.0))
+    return limit / largest if largest > 0 else float("inf")
+
+
+def input_scale(stage: HopStage, name: str, largest: float, u: Mapping[str, float], v: Mapping[str, float]) -> float:
+    """Return the integer for 1 of a graded input: a power of two.
+
+    u and v have room for a product of weight and input,
+
+        S x strongest weight x largest input = 64 x weight x input in integers,
+
+    to be shared: the weight gets `_SHARED_WEIGHT` at least, the input the rest, as far as a message carries it.
+
+    Args:
+        stage: the layers.
+        name: the input.
+        largest: its largest magnitude.
+        u: the largest |u| by layer, in the unit of v.
+        v: the largest |v| by layer.
+
+    Raises:
+        RefusedError: the rest is too little.
+    """
+    room, binding = limits.PAYLOAD_MAX / largest, f"a message carries at most {limits.PAYLOAD_MAX}"
+    layers = {layer.name: layer for layer in stage.layers}
+    for hop in stage.hops:
+        strongest = float(np.max(np.abs(hop.weight.data), initial=0.0))
+        if hop.source == name and strongest:
+            bound = scale_limits(layers[hop.target], u[hop.target], v[hop.target])
+            limit = min(bound, key=lambda key: bound[key])
+            left = bound[limit] * strongest / limits.ALIGN / _SHARED_WEIGHT
+            if left < room:
+                room, binding = left, f"the {limit} of '{hop.target}' leaves it {left * largest:.2g} levels"
+    if room * largest < _LEAST_LEVELS:
+        raise RefusedError(
+            name,
+            f"values up to {largest:g}",
+            f"{binding} beside the weights, fewer than {_LEAST_LEVELS}",
+            "Encode it as spikes, or feed it to fewer synapses",
+        )
+    return float(2.0 ** np.floor(np.log2(room)))

@@ -1,0 +1,157 @@
+"""Real-valued inputs on Loihi's integers, held against plain numpy in float: `u / scale` is `W x`, and v is LIF's v.
+
+Nothing of the quantiser is called by the oracle. It takes the program's integers (weights, exponents, decays, what is
+sent for an input), sums them by hand, and holds the sum against the float network that the test itself wrote down.
+
+Shapes: T steps, B samples, N neurons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import nir
+import numpy as np
+import pytest
+from deploy_nets import graph, sink, source
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from spikeport.deploy.loihi.backend import LoihiBackend, backend
+from spikeport.deploy.loihi.program import LoihiProgram
+from spikeport.deploy.loihi.ranges import Ranges
+from spikeport.deploy.loihi.weight_bits import WeightBits
+
+Array = NDArray[np.float64]
+DT = 1e-3
+SIZES = {"h": 7, "y": 6, "r": 3}
+
+
+@dataclass(frozen=True)
+class Net:
+    """Two spiking layers and a membrane that is read; the first is fed by real values and spikes, all hear real values.
+
+    s[t] = v[t] > theta, v = (1 - dv) v + W x + b before it, 0 after it; the recurrent spikes are those of the step
+    before, the read membrane has no threshold.
+    """
+
+    w: Mapping[tuple[str, str], Array]
+    bias: Mapping[str, Array]
+    dv: Mapping[str, float]
+    theta: Mapping[str, float]
+
+    def nodes(self) -> tuple[dict[str, nir.NIRNode], list[tuple[str, str]]]:
+        nodes: dict[str, nir.NIRNode] = {"x": source(5), "z": source(4), "out": sink(3)}
+        for name, size in SIZES.items():
+            tau = np.full(size, DT / self.dv[name])
+            common = {"tau": tau, "r": tau / DT, "v_leak": self.bias[name] / self.dv[name]}
+            spiking = name in self.theta
+            nodes[name] = (
+                nir.LIF(**common, v_threshold=np.full(size, self.theta[name])) if spiking else nir.LI(**common)
+            )
+        edges = [("r", "out")]
+        for i, ((before, after), weight) in enumerate(self.w.items()):
+            nodes[f"w{i}"] = nir.Linear(weight)
+            edges += [(before, f"w{i}"), (f"w{i}", after)]
+        return nodes, edges
+
+
+CONNECTIONS = [("x", "h"), ("z", "h"), ("h", "y"), ("x", "y"), ("y", "y"), ("y", "r"), ("x", "r")]
+
+
+def draw(seed: int, magnitude: float, drive: float, bias: float) -> tuple[Net, dict[str, Array]]:
+    """Return a network whose sums of real inputs of `magnitude` are about `drive` thresholds, and inputs for it."""
+    g = np.random.default_rng(seed)
+    sizes = {"x": 5, "z": 4} | SIZES
+    strength = {"x": drive / magnitude, "z": 1.0, "h": 1.0, "y": 0.5}
+    w = {(a, b): g.normal(size=(sizes[b], sizes[a])) * strength[a] for a, b in CONNECTIONS}
+    net = Net(
+        w,
+        {name: g.normal(size=size) * bias for name, size in SIZES.items()},
+        {name: float(g.choice([0.05, 0.1, 0.3, 0.9])) for name in SIZES},
+        {"h": float(g.uniform(0.5, 2)), "y": float(g.uniform(0.5, 2))},
+    )
+    x = magnitude * g.choice([g.uniform(0, 1, (16, 3, 5)), g.normal(size=(16, 3, 5)).clip(-2, 2)])
+    return net, {"x": x, "z": (g.random((16, 3, 4)) < 0.4).astype(float)}
+
+
+def worst_error(net: Net, program: LoihiProgram, x: Mapping[str, Array]) -> float:
+    """Return the largest |v - v in float| over what the program's report allows; every neuron's spikes are given.
+
+    Both membranes are reset where the integers fire. Between resets the errors add up,
+
+        e[t] = (1 - dv) e[t-1] + |dv error| |v[t-1]| + sum of (|W error| |x| + |W| |x error|) + |b error| + roundings,
+
+    with the errors of weights, inputs, biases and decays as the report has them.
+    """
+    quantised = program.quantised
+    layers = {layer.layer.name: layer for layer in quantised.layers}
+    records = program.records(x, u=tuple(layers), v=tuple(layers))
+    steps = len(x["x"])
+    late = {name: layer.layer.latency for name, layer in layers.items()}
+    ours = {n: records.v[n].astype(float)[late[n] :] / layers[n].scale for n in layers}
+    spikes = {n: records.spikes[n].astype(float)[late[n] :] for n in net.theta}
+    worst = 0.0
+    for name, layer in layers.items():
+        report = quantised.reports[name]
+        terms = {a: weight for (a, b), weight in net.w.items() if b == name}
+        largest = {a: quantised.input_limits.get(a, 1.0) for a in terms}
+        strongest = max(float(np.abs(weight).max()) * largest[a] for a, weight in terms.items())
+        dv_error = report.decay_error * net.dv[name]
+        unit_v = net.theta.get(name, 1.0)
+        rounding = (1.0 + 64 * len(terms)) / layer.scale
+        v, e = (np.zeros((3, SIZES[name])) for _ in range(2))
+        for t in range(steps):
+            drive, bound = net.bias[name].copy(), report.bias_error * unit_v + rounding
+            for a, weight in terms.items():
+                sent = x[a] if a in x else spikes[a] if a != name else before(spikes[a])
+                drive = drive + sent[t] @ weight.T
+                w_error = report.weight_error * strongest / largest[a]
+                x_error = report.input_error * largest[a] if a in quantised.input_scales else 0.0
+                bound = bound + w_error * np.sum(np.abs(sent[t]), -1, keepdims=True)
+                bound = bound + x_error * (np.abs(weight) + w_error).sum(1)
+            e = (1 - net.dv[name] + dv_error) * e + dv_error * np.abs(v) + bound
+            v = (1 - net.dv[name]) * v + drive
+            fired = spikes[name][t] > 0 if name in spikes else np.zeros(v.shape, bool)
+            if name in net.theta:
+                margin = np.abs(v - net.theta[name])
+                wrong = fired != (v > net.theta[name])
+                worst = max(worst, float(np.max(np.where(wrong, margin / e, 0))))
+            worst = max(worst, float(np.max(np.where(fired, 0, np.abs(v - ours[name][t]) / e))))
+            v, e = np.where(fired, 0, v), np.where(fired, 0, e)
+    return worst
+
+
+def before(x: Array) -> Array:
+    """Return `x` one step later."""
+    return np.concatenate([np.zeros_like(x[:1]), x[:-1]])
+
+
+networks = st.tuples(
+    st.integers(0, 2**32 - 1),
+    st.floats(-3, 3).map(lambda e: 10.0**e),
+    st.floats(-0.7, 2).map(lambda e: 10.0**e),
+    st.sampled_from([0.0, 0.1, 1.0]),
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(networks, st.sampled_from([8, 8, 6, 4]))
+def test_membranes_are_the_float_networks_within_what_the_report_says(
+    case: tuple[int, float, float, float], bits: int
+) -> None:
+    net, x = draw(*case)
+    program = LoihiBackend(WeightBits(bits)).lower(graph(*net.nodes()), x)
+    assert set(program.quantised.input_scales) == {"x"}
+    assert not any(program.records(x).wraps.values())
+    assert worst_error(net, program, x) <= 1
+
+
+def test_the_bound_notices_an_input_that_is_too_strong(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = draw(0, 1.0, 1.0, 0.1)
+    assert worst_error(net, backend.lower(graph(*net.nodes()), x), x) <= 1
+
+    monkeypatch.setattr(Ranges, "input_scale", lambda self, name: 1 / self.input_scales.get(name, 1.0))
+    assert worst_error(net, backend.lower(graph(*net.nodes()), x), x) > 10
