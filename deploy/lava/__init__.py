@@ -55,10 +55,12 @@ class FixedBackend:
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node; samples may still show a layer that leaves the range of its state."""
-        return verdicts(graph, quantise_refusals(graph, self.weight_bits), OWN, integers=True)
+        return verdicts(graph, self._refusals(graph), OWN, integers=True)
 
     def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> LavaProgram:
         """Return the program, its scales chosen so that the calibration samples fit."""
+        if refused := self._refusals(graph):
+            raise next(iter(refused.values()))
         quantised = quantise(graph, calibration, self.weight_bits)
         scales = {x.layer.name: x.scale for x in quantised.layers}
         return LavaProgram(
@@ -71,6 +73,9 @@ class FixedBackend:
             value_scales=scales,
             reports=quantised.reports,
         )
+
+    def _refusals(self, graph: ChipGraph) -> dict[str, UnfaithfulError]:
+        return quantise_refusals(graph, self.weight_bits) or not_stock(graph, "Lava's LIF resets to 0")
 
 
 def _refusals(graph: ChipGraph) -> dict[str, UnfaithfulError]:

@@ -49,6 +49,8 @@ def _population(layer: QuantisedLayer, constant: QuantisedHop | None) -> Populat
         layer.bias_exp,
         constant=None if constant is None else _arriving(constant),
         onset=layer.layer.latency,
+        reset="zero" if layer.reset_by is None else "subtract",
+        reset_by=layer.reset_by or 0,
     )
 
 
@@ -57,6 +59,27 @@ def _arriving(constant: QuantisedHop) -> NDArray[np.int32]:
     exponent = constant.weight_exp
     arriving: NDArray[np.int32] = weight_N << exponent if exponent >= 0 else weight_N >> -exponent
     return arriving
+
+
+def node_records(
+    layer: QuantisedLayer, spikes: Mapping[str, Array], u: Mapping[str, Array], v: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return what the nodes of a layer show, from the records of its integers after each step.
+
+    A value is `v / S`; a membrane is shown before its reset, `(v + R s) / S`; a current is `u / S` by its gain.
+    """
+    name, shape = layer.layer.name, layer.layer.shape
+    if layer.layer.cell.emits == "value":
+        nodes: dict[str, Array] = {name: v[name].astype(np.float64) / layer.scale}
+    else:
+        nodes = {name: spikes[name]}
+    if layer.layer.membrane:
+        before = v[name].astype(np.int32) + np.int32(layer.reset_by or 0) * spikes[name].astype(np.int32)
+        nodes[layer.layer.membrane] = (before / layer.scale).astype(np.float32)
+    if layer.layer.current and layer.layer.current_gain is not None:
+        gain = layer.layer.current_gain.reshape(shape)
+        nodes[layer.layer.current] = (u[name].astype(np.int32) / layer.scale / gain).astype(np.float32)
+    return nodes
 
 
 @dataclass(frozen=True)
@@ -92,20 +115,20 @@ class LoihiProgram:
                     f"its synaptic input left the 24 bits {wraps} times on these samples",
                     "Calibrate with samples like these",
                 )
-        layers: dict[str, Array] = {}
+        nodes: dict[str, Array] = {}
         for layer in self.quantised.layers:
-            name = layer.layer.name
-            value = layer.layer.cell.emits == "value"
-            layers[name] = records.v[name].astype(np.float64) / layer.scale if value else records.spikes[name]
-        return recording_of(self.quantised.stage, layers, arrays, timesteps, None)
+            nodes |= node_records(layer, records.spikes, records.u, records.v)
+        return recording_of(self.quantised.stage, nodes, arrays, timesteps, None)
 
     def records(self, inputs_TBN: Mapping[str, Array], u: tuple[str, ...] = (), v: tuple[str, ...] = ()) -> Records:
-        """Return what the integers do, with u and v of the layers asked for; values that are read always have v."""
+        """Return what the integers do, with u and v of the layers asked for and of those that nodes show."""
         scales, limits = self.quantised.input_scales, self.quantised.input_limits
         sent = {name: integers(name, x, scales, limits) for name, x in inputs_TBN.items()}
         steps = len(next(iter(sent.values()))) + self.quantised.stage.latency
-        read = [x.layer.name for x in self.quantised.layers if x.layer.cell.emits == "value"]
-        return self.engine.run(sent, steps, u=u, v=dict.fromkeys((*read, *v)))
+        layers = [x.layer for x in self.quantised.layers]
+        v_read = [x.name for x in layers if x.membrane or x.cell.emits == "value"]
+        u_read = [x.name for x in layers if x.current]
+        return self.engine.run(sent, steps, u=dict.fromkeys((*u_read, *u)), v=dict.fromkeys((*v_read, *v)))
 
     def mapping(self, chip: Chip, stage: str, inputs_TBN: Inputs | None, recording: Recording | None) -> ChipMapping:
         """Return where the network lies on `chip`, and what the recorded spikes do there."""

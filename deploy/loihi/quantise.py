@@ -24,9 +24,10 @@ from spikeport.deploy.backend import Inputs
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.ranges import Observed, Ranges, observe, unlimited
+from spikeport.deploy.loihi.room import membrane_decay, taken_off
 from spikeport.deploy.loihi.scales import Scale, choose_scale, unit_of
 from spikeport.deploy.loihi.weight_bits import WeightBits
-from spikeport.deploy.stage import Hop, HopStage, Layer, lower_hops, not_stock, refusals
+from spikeport.deploy.stage import Hop, HopStage, Layer, lower_hops, refusals
 from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
 from spikeport.weight_grid import nearest, stored_step
@@ -58,6 +59,7 @@ class QuantisedLayer:
         du: synaptic decay, 4095 for no synaptic state.
         dv: membrane decay, of 4096; at most 4095, so that a membrane without memory keeps 1/4096 of itself.
         vth_mant: threshold / 64.
+        reset_by: what a spike takes off v; 0 for no reset, `None` where it sets v to 0.
         bias_mant: [N].
         bias_exp: shared by the layer.
         scale: S, the integer of v for 1.
@@ -68,6 +70,7 @@ class QuantisedLayer:
     du: int
     dv: int
     vth_mant: int
+    reset_by: int | None
     bias_mant: IntArray
     bias_exp: int
     scale: float
@@ -163,7 +166,7 @@ def quantise_refusals(graph: ChipGraph, weight_bits: WeightBits | None = None) -
 
     With samples `quantise` may refuse more: a layer whose u and v they drive out of range.
     """
-    refused = refusals(graph) or not_stock(graph, "Loihi's neuron resets to 0, with one decay and threshold a layer")
+    refused = refusals(graph)
     if refused:
         return refused
     stage = lower_hops(graph)
@@ -181,6 +184,13 @@ def quantise_refusals(graph: ChipGraph, weight_bits: WeightBits | None = None) -
 
 def _check(layer: Layer) -> None:
     cell = layer.cell
+    if (unlike := cell.unlike()) is not None:
+        what, values = unlike
+        raise RefusedError(
+            layer.name, f"{what} from {values[0]:g} to {values[-1]:g}",
+            "the integers of a layer share one scale, and with it one decay, threshold and reset",
+            "Train one of each a layer, or split the layer",
+        )  # fmt: skip
     if cell.emits == "sum":
         raise RefusedError(
             layer.name, "", "synapses feed an output, and only a neuron's spikes or membrane can be read",
@@ -191,8 +201,8 @@ def _check(layer: Layer) -> None:
             continue
         steps = round(decay * limits.DECAY_ONE)
         # A membrane without memory (decay 1) is held as the fastest decay there is: it keeps 1/4096 of itself.
-        too_fast = steps > limits.DECAY_MAX and which == "synaptic decay"
-        if too_fast or (decay > 0 and steps == 0):
+        synaptic = which == "synaptic decay"
+        if (synaptic and not 0 < steps <= limits.DECAY_MAX) or (decay > 0 and steps == 0):
             raise RefusedError(
                 layer.name, f"{which} of {decay:g} a step", f"12 bits hold 1/4096 to {limits.DECAY_MAX}/4096",
                 "Choose another time constant",
@@ -207,11 +217,13 @@ def _into(stage: HopStage, layer: Layer) -> list[Hop]:
 
 def _layer(layer: Layer, chosen: Scale, bits: int) -> QuantisedLayer:
     du = limits.DU_NONE if layer.cell.du == 1.0 else round(layer.cell.du * limits.DECAY_ONE) - 1
-    dv = min(round(layer.cell.dv * limits.DECAY_ONE), limits.DECAY_MAX)
+    reset_by = None if layer.cell.reset_by is None else round(chosen.scale * taken_off(layer.cell))
     bias = layer.bias * chosen.scale
     bias_exp = max(0, ceil(log2(max(float(np.max(np.abs(bias))), 1.0) / limits.BIAS_MANT_MAX)))
     bias_mant = np.rint(bias / 2**bias_exp).astype(np.int32)
-    return QuantisedLayer(layer, du, dv, chosen.vth_mant, bias_mant, bias_exp, chosen.scale, bits)
+    return QuantisedLayer(
+        layer, du, membrane_decay(layer.cell), chosen.vth_mant, reset_by, bias_mant, bias_exp, chosen.scale, bits
+    )
 
 
 def _hop(hop: Hop, chosen: Scale, index: int, ranges: Ranges, bits: int) -> QuantisedHop:

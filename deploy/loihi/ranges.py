@@ -1,7 +1,7 @@
 """How large u and v may get: what samples showed with headroom, at most the worst case.
 
-The worst case: |u| <= sum of |W| max|x| / du and |v| <= (max |u| + |b|) / dv. Without leak v has none; there
-8 steps' drive stand in for it until samples say more.
+The worst case: |u| <= sum of |W| max|x| / du and |v| <= (max |u| + |b|) / dv, and further below 0 by what a spike takes
+off. Without leak v has none; there 8 steps' drive stand in for it until samples say more.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
-from spikeport.deploy.loihi.room import input_scale
+from spikeport.deploy.loihi.room import input_scale, taken_off
 from spikeport.deploy.stage import HopStage, Layer
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import Interpreter, check_inputs
@@ -103,8 +103,8 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
 
 
 def _least(layer: Layer) -> float:
-    """A membrane reaches its threshold at least."""
-    return layer.cell.threshold if layer.cell.emits == "spikes" else _TINY
+    """A membrane reaches its threshold at least, and below 0 what a spike takes off it."""
+    return max(layer.cell.threshold, taken_off(layer.cell)) if layer.cell.emits == "spikes" else _TINY
 
 
 def _worst(stage: HopStage, largest: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
@@ -115,7 +115,8 @@ def _worst(stage: HopStage, largest: Mapping[str, float]) -> tuple[dict[str, flo
         step = float(np.max(drive + np.abs(layer.bias), initial=0.0))
         u[layer.name] = max(float(np.max(drive, initial=0.0)), _TINY)
         unleaky = _UNLEAKY_STEPS * (step + _least(layer))
-        v[layer.name] = max(_least(layer), step / layer.cell.dv if layer.cell.dv else unleaky)
+        taken = taken_off(layer.cell)
+        v[layer.name] = max(_least(layer), taken + step / layer.cell.dv if layer.cell.dv else unleaky)
     return u, v
 
 
@@ -135,34 +136,38 @@ def _measure(
     u is what is left of `v[t] = (1 - dv) v[t-1] + u[t] + bias`.
     """
     u, v = ({layer.name: 0.0 for layer in stage.layers} for _ in range(2))
-    fired: dict[str, Array] = {}
     first = next(iter(arrays.values()))
-    spikes = {
-        layer.name: np.zeros((*first.shape[:2], *layer.shape), np.uint8)
-        for layer in stage.layers
-        if layer.cell.emits == "spikes"
-    }
-    step = 0
+    spiking = [layer for layer in stage.layers if layer.cell.emits == "spikes"]
+    spikes = {layer.name: np.zeros((*first.shape[:2], *layer.shape), np.uint8) for layer in spiking}
+    fired: dict[str, Array] = {}
 
     def note(name: str, v_BN: Array, spikes_BN: Spikes) -> Spikes:
         fired[name] = v_BN
-        spikes[name][step] = spikes_BN
         return spikes_BN
 
     interpreter = Interpreter(graph, note)
     interpreter.reset(first.shape[1])
     for step in range(len(first)):
         before = {layer.name: _membrane(interpreter, layer) for layer in stage.layers}
-        interpreter.step({n: x[step] for n, x in arrays.items()})
+        now = interpreter.step({n: x[step] for n, x in arrays.items()})
+        for layer in spiking:
+            spikes[layer.name][step] = now[layer.name]
         for layer in stage.layers:
-            now = fired.get(layer.name, _membrane(interpreter, layer))
-            bias = layer.bias.reshape(layer.shape)
-            drive = now - (1 - layer.cell.dv) * before[layer.name] - bias
+            after = _membrane(interpreter, layer)
+            top = fired.get(layer.name, after)
+            if layer.current_gain is None or layer.current is None:
+                drive = top - (1 - layer.cell.dv) * before[layer.name] - layer.bias.reshape(layer.shape)
+            else:
+                drive = now[layer.current] * layer.current_gain.reshape(layer.shape)
             u[layer.name] = max(u[layer.name], float(np.max(np.abs(drive))))
-            v[layer.name] = max(v[layer.name], float(np.max(np.abs(now))))
+            v[layer.name] = max(v[layer.name], *(float(np.max(np.abs(x))) for x in (top, after)))
     return u, v, spikes
 
 
 def _membrane(interpreter: Interpreter, layer: Layer) -> Array:
+    """Return v after the reset."""
+    if layer.membrane is not None:
+        v_BN, spikes_BN = interpreter.outputs[layer.membrane], interpreter.outputs[layer.name]
+        return v_BN - (layer.cell.reset_by or 0.0) * spikes_BN
     cell = interpreter.neurons[layer.name]
     return np.zeros(layer.shape) if isinstance(cell, Comparator) else cell.v

@@ -7,12 +7,23 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.deploy.cells import Cell
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.stage import HopStage, Layer
 
 _SHARED_WEIGHT = 64
 _LEAST_LEVELS = 8
+
+
+def membrane_decay(cell: Cell) -> int:
+    """Return dv of 4096; at most 4095, so that a membrane without memory keeps 1/4096 of itself."""
+    return min(round(cell.dv * limits.DECAY_ONE), limits.DECAY_MAX)
+
+
+def taken_off(cell: Cell) -> float:
+    """Return R in the unit of v: with the integer decay, what is left of it a step later is K = (1 - dv) reset_by."""
+    return (cell.reset_by or 0.0) * (1 - cell.dv) / (1 - membrane_decay(cell) / limits.DECAY_ONE)
 
 
 def scale_limits(layer: Layer, u: float, v: float) -> dict[str, float]:

@@ -46,6 +46,6 @@ def simulate(
             bias = layer.bias_mant.astype(np.int64) << layer.bias_exp
             v[name] = np.clip(divide(v[name] * (4096 - layer.dv)) + u[name] + bias, -(2**23) + 1, 2**23 - 1)
             spikes = v[name] > layer.vth_mant << 6
-            v[name][spikes] = 0
+            v[name] = np.where(spikes, 0 if layer.reset_by is None else v[name] - layer.reset_by, v[name])
             sent[name][t] = v[name] if layer.layer.cell.emits == "value" else spikes
     return {name: sent[name] for name in sizes}
