@@ -19,9 +19,16 @@ from scipy.sparse import csr_array
 from spikeport.deploy.cells import Emits
 from spikeport.deploy.loihi.quantise import QuantisedStage
 from spikeport.deploy.stage import ONE, HopStage, Layer
+from spikeport.errors import UsageError
 
 Array = NDArray[np.generic]
 Tag = Literal["floating_pt", "fixed_pt"]
+Process = Literal["LIF", "own", "sum"]
+"""Lava's LIF, our own where Lava has none (see `worker/processes`), or a sink."""
+Kept = Literal["spikes", "membrane", "current", "sum"]
+"""What is recorded: of a neuron its spikes, v before a reset by subtraction, or u; of an output what arrives."""
+KEPT: Mapping[Emits, Kept] = {"spikes": "spikes", "value": "membrane", "sum": "sum"}
+PARAMETERS = ("du", "dv", "vth", "reset_by")
 
 GRADED_BITS = 24
 """Says that a message is a number, not a spike; Lava's CPU models compute the same sum for both."""
@@ -29,7 +36,7 @@ GRADED_BITS = 24
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a layer's process is given.
+    """What a layer's process is given: numbers that all its neurons share, or in floating point [N].
 
     Attributes:
         du: decay of the synaptic state, in Lava's unit for the tag.
@@ -37,13 +44,15 @@ class Numbers:
         vth: threshold.
         bias: [N], mantissa.
         bias_exp: exponent, 0 in floating point.
+        reset_by: what a spike takes off v, in its unit; 0 for no reset, `None` for a reset to 0.
     """
 
-    du: float
-    dv: float
-    vth: float
+    du: float | Array
+    dv: float | Array
+    vth: float | Array
     bias: Array
     bias_exp: int = 0
+    reset_by: float | Array | None = None
 
 
 @dataclass(frozen=True)
@@ -58,18 +67,29 @@ class PlannedSource:
 
 @dataclass(frozen=True)
 class PlannedLayer:
-    """A population; see `Numbers` for its parameters."""
+    """A population.
+
+    Attributes:
+        name: plain.
+        node: in the graph.
+        size: N.
+        onset: steps for which it is held at 0.
+        process: what it is made of.
+        shared: those of `PARAMETERS` that are one number; the others stand in the plan's arrays, or are not there.
+        bias_exp: see `Numbers`.
+        dtype: of u, v and sums.
+        records: the node of the graph that shows it, by what is recorded.
+    """
 
     name: str
     node: str
     size: int
-    emits: Emits
     onset: int
-    du: float
-    dv: float
-    vth: float
+    process: Process
+    shared: Mapping[str, float]
     bias_exp: int
     dtype: str
+    records: Mapping[Kept, str]
 
 
 @dataclass(frozen=True)
@@ -94,7 +114,8 @@ class Plan:
         sources: inputs.
         layers: populations.
         hops: connections.
-        arrays: `bias-NAME` of each layer; `data-`, `indices-` and `indptr-NAME` of each hop.
+        arrays: `bias-NAME` of each layer, and those of `PARAMETERS` that differ between its neurons, `du-NAME` and so
+            on; `data-`, `indices-` and `indptr-NAME` of each hop.
     """
 
     tag: Tag
@@ -102,6 +123,11 @@ class Plan:
     layers: Sequence[PlannedLayer]
     hops: Sequence[PlannedHop]
     arrays: Mapping[str, Array]
+
+    @property
+    def own(self) -> Sequence[str]:
+        """The nodes that run on a process of our own instead of Lava's LIF."""
+        return [layer.node for layer in self.layers if layer.process == "own"]
 
     @property
     def synapses(self) -> int:
@@ -133,9 +159,12 @@ def make_plan(
     """
     sources = _sources(stage)
     names = {layer.name: f"layer{i}" for i, layer in enumerate(stage.layers)}
-    kind = "float64" if tag == "floating_pt" else "int32"
-    layers = [_layer(names, layer, numbers[layer.name], kind) for layer in stage.layers]
-    arrays = {f"bias-{names[name]}": given.bias for name, given in numbers.items()}
+    arrays: dict[str, Array] = {}
+    layers = []
+    for layer in stage.layers:
+        made = planned(names[layer.name], tag, numbers[layer.name], records_of(layer), layer.name, layer.latency)
+        layers.append(made[0])
+        arrays |= made[1]
     hops = []
     for i, (hop, (weight, exponent)) in enumerate(zip(stage.hops, synapses, strict=True)):
         known = hop.source in names
@@ -155,19 +184,40 @@ def _sources(stage: HopStage) -> dict[tuple[str, int], PlannedSource]:
     }
 
 
-def _layer(names: Mapping[str, str], layer: Layer, given: Numbers, kind: str) -> PlannedLayer:
-    return PlannedLayer(
-        names[layer.name],
-        layer.name,
-        prod(layer.shape),
-        layer.cell.emits,
-        layer.latency,
-        given.du,
-        given.dv,
-        given.vth,
-        given.bias_exp,
-        kind,
-    )
+def records_of(layer: Layer) -> dict[Kept, str]:
+    """Return what is recorded of a layer, and the node of the graph that shows it."""
+    return {KEPT[layer.cell.emits]: layer.name}
+
+
+def planned(
+    name: str, tag: Tag, given: Numbers, records: Mapping[Kept, str], node: str, onset: int = 0
+) -> tuple[PlannedLayer, dict[str, Array]]:
+    """Return a population, and its arrays of the plan.
+
+    It is Lava's LIF where its parameters are shared and it resets to 0, else our own process.
+
+    Raises:
+        UsageError: in fixed point a parameter differs between its neurons.
+    """
+    arrays, shared = {f"bias-{name}": given.bias}, {}
+    for key in PARAMETERS:
+        values = getattr(given, key)
+        if values is None:
+            continue
+        if (one := np.unique(values)).size == 1:
+            shared[key] = one[0].item()
+        else:
+            arrays[f"{key}-{name}"] = np.asarray(values)
+    if tag == "fixed_pt" and len(arrays) > 1:
+        raise UsageError(
+            f"node '{node}'", "its neurons have decays, thresholds or resets of their own, and Loihi's share them",
+            "Choose one number for all of them",
+        )  # fmt: skip
+    stock = len(arrays) == 1 and given.reset_by is None
+    process: Process = "sum" if "sum" in records else "LIF" if stock else "own"
+    dtype = "float64" if tag == "floating_pt" else "int32"
+    layer = PlannedLayer(name, node, int(given.bias.size), onset, process, shared, given.bias_exp, dtype, dict(records))
+    return layer, arrays
 
 
 def float_plan(stage: HopStage) -> Plan:

@@ -55,7 +55,8 @@ class LavaProgram:
         unit_roundoff: of the arithmetic, `None` where it is quantised.
         input_scales: integers sent for an input of 1, by input.
         input_limits: the largest magnitude that was made room for, by input.
-        value_scales: what a recorded membrane of 1 is in the record, by layer.
+        value_scales: what a recorded membrane or current of 1 is in the record, by the node that shows it: a number,
+            or one for each of the layer's neurons, [N].
         reports: what quantisation did, by layer.
         environment: where Lava lives.
     """
@@ -66,7 +67,7 @@ class LavaProgram:
     unit_roundoff: float | None
     input_scales: Mapping[str, float] = field(default_factory=dict)
     input_limits: Mapping[str, float] = field(default_factory=dict)
-    value_scales: Mapping[str, float] = field(default_factory=dict)
+    value_scales: Mapping[str, float | NDArray[np.float64]] = field(default_factory=dict)
     reports: Mapping[str, LayerReport] = field(default_factory=dict)
     environment: Environment = ENVIRONMENT
 
@@ -113,7 +114,9 @@ class LavaProgram:
             self.environment.run(WORKER / "main.py", folder)
             self._check_wraps(folder)
             return {
-                layer.node: self._record(folder, layer, times.steps, batches, samples) for layer in self.plan.layers
+                node: self._record(folder / f"record-{layer.name}-{kind}.npy", layer, node, (times.steps, samples))
+                for layer in self.plan.layers
+                for kind, node in layer.records.items()
             }
 
     def _check_wraps(self, folder: Path) -> None:
@@ -139,12 +142,15 @@ class LavaProgram:
         whole = np.all((values >= 0) & (values <= np.iinfo(np.uint8).max) & (values == np.rint(values)))
         return padded(values.astype(np.uint8) if whole else values, source.shift, times.period)
 
-    def _record(self, folder: Path, layer: PlannedLayer, steps: int, batches: int, samples: int) -> Array:
-        rows: Array = np.load(folder / f"record-{layer.name}.npy", mmap_mode="r")
+    def _record(self, path: Path, layer: PlannedLayer, node: str, leading: tuple[int, int]) -> Array:
+        """Return what `node` shows of a layer, [steps, samples, *shape]."""
+        steps, samples = leading
+        rows: Array = np.load(path, mmap_mode="r")
         shape = next(x.shape for x in self.stage.layers if x.name == layer.node)
+        batches = ceil(samples / self.copies(samples))
         by_sample = _from_batches(rows, batches, layer.size)[:steps, :samples]
-        if layer.emits != "spikes":
-            by_sample = by_sample.astype(np.float64) / self.value_scales.get(layer.node, 1.0)
+        if node != layer.records.get("spikes"):
+            by_sample = by_sample.astype(np.float64) / self.value_scales.get(node, 1.0)
         return by_sample.reshape(steps, samples, *shape)
 
 

@@ -24,6 +24,8 @@ from scipy.sparse.csgraph import connected_components
 Json = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
+PARAMETERS = ("du", "dv", "vth", "reset_by")
+
 
 def import_lava() -> None:
     """Import lava-nc 0.10.0 on a Python later than its own 3.10.
@@ -120,30 +122,29 @@ def parts(names: list[str], hops: list[Json]) -> list[list[str]]:
 
 
 def make_layer(layer: Json, request: Json, arrays: Arrays, folder: Path) -> Any:
-    """Return the process of one layer."""
-    from processes.windowed import Sink, WindowedLIF
+    """Return the process of one layer: Lava's LIF, the one of our own, or a sink."""
+    from processes.windowed import OwnLIF, Sink, WindowedLIF
 
-    size = layer["size"] * request["copies"]
-    path = folder / f"record-{layer['name']}.npy"
-    kinds: dict[str, Any] = {"spikes": np.uint8, "value": np.dtype(layer["dtype"]), "sum": np.float64}
-    np.lib.format.open_memmap(path, mode="w+", dtype=kinds[layer["emits"]], shape=(request["steps"], size)).flush()
-    np.save(folder / f"wraps-{layer['name']}.npy", np.zeros(1, dtype=np.int64))
-    bias = np.tile(arrays[f"bias-{layer['name']}"], request["copies"])
+    name, copies = layer["name"], request["copies"]
+    size = layer["size"] * copies
+    records = {kind: str(folder / f"record-{name}-{kind}.npy") for kind in layer["records"]}
+    state = np.dtype(layer["dtype"])
+    for kind, path in records.items():
+        dtype = np.dtype(np.uint8) if kind == "spikes" else state
+        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(request["steps"], size)).flush()
+    wraps = folder / f"wraps-{name}.npy"
+    np.save(wraps, np.zeros(1, dtype=np.int64))
     window = (layer["onset"], request["stop"], request["period"])
-    record = (str(path), layer["emits"])
-    if layer["emits"] == "sum":
-        return Sink(shape=(size,), window=window, record=record, bias=bias)
-    return WindowedLIF(
-        shape=(size,),
-        du=layer["du"],
-        dv=layer["dv"],
-        vth=layer["vth"],
-        bias_mant=bias,
-        bias_exp=layer["bias_exp"],
-        window=window,
-        record=record,
-        wraps=str(folder / f"wraps-{layer['name']}.npy"),
-    )
+    settings = {"shape": (size,), "window": window, "records": records}
+    bias = np.tile(arrays[f"bias-{name}"], copies)
+    if layer["process"] == "sum":
+        return Sink(bias=bias, **settings)
+    shared = layer["shared"]
+    own = {key: np.tile(arrays[f"{key}-{name}"], copies) for key in PARAMETERS if f"{key}-{name}" in arrays}
+    settings |= {"bias_mant": bias, "bias_exp": layer["bias_exp"], "wraps": str(wraps), **shared, **own}
+    if layer["process"] == "LIF":
+        return WindowedLIF(**settings)
+    return OwnLIF(**{"reset_by": None} | settings)
 
 
 def make_synapses(hop: Json, copies: int, arrays: Arrays) -> Any:

@@ -3,7 +3,11 @@
 """Lava's own processes, made to run samples one after the other and to leave their records in files.
 
 Runs in the isolated environment: Python 3.10 syntax, numpy and lava-nc only. Phase is the step within a
-sample. The dynamics are Lava's, unchanged: a windowed LIF calls them in its window and is held at 0 outside.
+sample. The dynamics are Lava's, unchanged: a windowed LIF calls them in its window and is held at 0 outside. `OwnLIF`
+is ours where Lava has no process: it overrides the reset, and lets neurons have decays and thresholds of their own.
+
+`records` are paths by what is kept in them: `spikes`; `membrane`, v as `WindowedLIF` and `OwnLIF` say; `current`, u;
+`sum`, what arrives.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from lava.magma.core.model.py.ports import PyInPort, PyOutPort
 from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from lava.proc.lif.models import PyLifModelBitAcc, PyLifModelFloat
@@ -32,10 +37,10 @@ class FileSource(AbstractProcess):
 
 
 class Sink(AbstractProcess):
-    """Writes what arrives, plus `bias`, into the file of `record`."""
+    """Writes what arrives, plus `bias`."""
 
-    def __init__(self, *, shape, window, record, bias):
-        super().__init__(shape=shape, window=window, record=record, bias=bias)
+    def __init__(self, *, shape, window, records, bias):
+        super().__init__(shape=shape, window=window, records=records, bias=bias)
         self.a_in = InPort(shape=shape)
 
 
@@ -49,10 +54,25 @@ class Shift(AbstractProcess):
 
 
 class WindowedLIF(LIF):
-    """Lava's LIF, held at 0 outside its window (onset, stop, period), in phases.
+    """Lava's LIF, held at 0 outside its window (onset, stop, period), in phases; its membrane is v after the reset.
 
-    `record` is (path, "spikes" or "value"); `wraps` is where the fixed point model counts overflows.
+    `wraps` is where the fixed point model counts overflows.
     """
+
+
+class OwnLIF(WindowedLIF):
+    """A windowed LIF with a reset of its own; all else is Lava's.
+
+        s = v > vth, then v = v - reset_by s        (reset_by 0: no reset)
+                       or v = 0 where s             (reset_by None)
+
+    Its membrane is v before a subtraction, and after a reset to 0. In floating point du, dv, vth and reset_by are
+    numbers or [N]; in fixed point they are numbers, reset_by in the unit of v.
+    """
+
+    def __init__(self, *, shape, du, dv, vth, reset_by, **more):
+        super().__init__(shape=shape, reset_by=reset_by, **more)
+        self.du, self.dv, self.vth = (Var(shape=np.shape(x) or (1,), init=x) for x in (du, dv, vth))
 
 
 class _SendModel(PyLoihiProcessModel):
@@ -120,10 +140,11 @@ class _Windowed:
         onset, stop, period = self.proc_params["window"]
         return onset <= (self.time_step - 1) % period < stop
 
-    def _write(self, row):
+    def _write(self, **rows):
         if self.time_step == 1:
-            self.rows = np.load(self.proc_params["record"][0], mmap_mode="r+")
-        self.rows[self.time_step - 1] = row
+            self.files = {kind: np.load(path, mmap_mode="r+") for kind, path in self.proc_params["records"].items()}
+        for kind, file in self.files.items():
+            file[self.time_step - 1] = rows[kind]
 
 
 @implements(proc=Sink, protocol=LoihiProtocol)
@@ -137,7 +158,7 @@ class SinkFloat(_Windowed, PyLoihiProcessModel):
     def run_spk(self):
         """Write this step's row."""
         arrived = self.a_in.recv()
-        self._write(arrived + self.proc_params["bias"] if self._in_window() else 0.0)
+        self._write(sum=arrived + self.proc_params["bias"] if self._in_window() else 0.0)
 
 
 class _WindowedLif(_Windowed):
@@ -150,7 +171,39 @@ class _WindowedLif(_Windowed):
             self.v[:] = 0
             self.s_out_buff = np.zeros(self.v.shape, dtype=bool)
             self.s_out.send(self.s_out_buff)
-        self._write(self.v if self.proc_params["record"][1] == "value" else self.s_out_buff)
+        self._write(spikes=self.s_out_buff, membrane=self._membrane(), current=self.u)
+
+    def _membrane(self):
+        return self.v
+
+
+class _OwnLif(_WindowedLif):
+    def reset_voltage(self, spike_vector):
+        """Take `reset_by` off, whatever the threshold, after keeping v."""
+        reset_by = self.proc_params["reset_by"]
+        if reset_by is None:
+            super().reset_voltage(spike_vector)
+            return
+        self.v_before = self.v.copy()
+        self.v[spike_vector] -= np.broadcast_to(reset_by, self.v.shape)[spike_vector]
+
+    def _membrane(self):
+        subtracts = self.proc_params["reset_by"] is not None
+        return self.v_before if subtracts and self._in_window() else self.v
+
+
+class _CountsWraps:
+    """Counts how often u left its 24 bits, which Lava wraps silently."""
+
+    def subthr_dynamics(self, activation_in):
+        """Lava's, after a look at the sum that it is about to wrap."""
+        kept = np.int64(self.u) * (self.decay_unity - self.du - self.ds_offset)
+        total = np.sign(kept) * (np.abs(kept) >> self.decay_shift) + (np.int64(activation_in) << self.act_shift)
+        outside = np.count_nonzero((total > self.max_uv_val) | (total <= -self.max_uv_val))
+        if outside:
+            wraps = np.load(self.proc_params["wraps"], mmap_mode="r+")
+            wraps[0] += outside
+        super().subthr_dynamics(activation_in)
 
 
 @implements(proc=WindowedLIF, protocol=LoihiProtocol)
@@ -165,17 +218,28 @@ class WindowedLifFloat(_WindowedLif, PyLifModelFloat):
 @implements(proc=WindowedLIF, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class WindowedLifFixed(_WindowedLif, PyLifModelBitAcc):
-    """Lava's fixed point LIF in a window; it counts how often u left its 24 bits, which Lava wraps silently."""
+class WindowedLifFixed(_CountsWraps, _WindowedLif, PyLifModelBitAcc):
+    """Lava's fixed point LIF in a window."""
 
     implements_process = None
 
-    def subthr_dynamics(self, activation_in):
-        """Lava's, after a look at the sum that it is about to wrap."""
-        kept = np.int64(self.u) * (self.decay_unity - self.du - self.ds_offset)
-        total = np.sign(kept) * (np.abs(kept) >> self.decay_shift) + (np.int64(activation_in) << self.act_shift)
-        outside = np.count_nonzero((total > self.max_uv_val) | (total <= -self.max_uv_val))
-        if outside:
-            wraps = np.load(self.proc_params["wraps"], mmap_mode="r+")
-            wraps[0] += outside
-        super().subthr_dynamics(activation_in)
+
+@implements(proc=OwnLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class OwnLifFloat(_OwnLif, PyLifModelFloat):
+    """Lava's floating point LIF with parameters of every neuron's own, and a reset of its own."""
+
+    implements_process = None
+    du: np.ndarray = LavaPyType(np.ndarray, float)
+    dv: np.ndarray = LavaPyType(np.ndarray, float)
+    vth: np.ndarray = LavaPyType(np.ndarray, float)
+
+
+@implements(proc=OwnLIF, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class OwnLifFixed(_CountsWraps, _OwnLif, PyLifModelBitAcc):
+    """Lava's fixed point LIF with a reset of its own."""
+
+    implements_process = None
