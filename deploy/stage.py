@@ -54,7 +54,7 @@ class Layer:
         latency: L_n; the layer is held at 0 before.
         membrane: the node that shows v before its reset, beside the spikes; `None` where the graph has none.
         current: the node that shows the synaptic state; `None` where the graph has none.
-        current_gain: [N], u for 1 of what `current` shows.
+        current_gain: [N], u for 1 of what `current` shows, where there is one.
     """
 
     name: str
@@ -65,6 +65,13 @@ class Layer:
     membrane: str | None = None
     current: str | None = None
     current_gain: Array | None = None
+
+    @property
+    def current_scale(self) -> dict[str, Array]:
+        """What u is for 1 of what the node of the current shows, [*shape], by that node; empty without one."""
+        if self.current is None or self.current_gain is None:
+            return {}
+        return {self.current: self.current_gain.reshape(self.shape)}
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -221,18 +228,6 @@ def verdicts(
             why += _waiting(layer.latency)
         found.append(Verdict(name, kind, "rewritten" if why else "native", why))
     return found
-
-
-def not_stock(graph: ChipGraph, reason: str) -> dict[str, UnfaithfulError]:
-    """Return a refusal of every layer that is not Lava's LIF, for a backend that has no other."""
-    refused: dict[str, UnfaithfulError] = {}
-    for layer in _lower(graph).layers:
-        if not layer.stock:
-            differs = layer.cell.unlike()
-            value = f"{differs[0]} from {differs[1][0]:g} to {differs[1][-1]:g}" if differs else "no reset to 0"
-            fix = "Train one time constant and threshold a layer, with reset_mechanism='zero'"
-            refused[layer.name] = RefusedError(layer.name, value, reason, fix)
-    return refused
 
 
 def _inside(graph: ChipGraph) -> dict[str, str]:

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from spikeport.deploy.backend import Inputs, Verdict
 from spikeport.deploy.lava.plan import fixed_plan, float_plan
 from spikeport.deploy.lava.program import LavaProgram
-from spikeport.deploy.loihi.quantise import quantise, quantise_refusals
+from spikeport.deploy.loihi.quantise import quantise, quantise_refusals, value_scales
 from spikeport.deploy.loihi.weight_bits import WeightBits
-from spikeport.deploy.stage import lower_hops, not_stock, refusals, verdicts
-from spikeport.errors import UnfaithfulError
+from spikeport.deploy.stage import lower_hops, refusals, verdicts
 from spikeport.export.graph import ChipGraph
 from spikeport.export.recording import FLOAT64
 
@@ -29,14 +28,13 @@ class FloatBackend:
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node."""
-        return verdicts(graph, _refusals(graph), OWN)
+        return verdicts(graph, refusals(graph), OWN)
 
     def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> LavaProgram:
         """Return the program; `calibration` is not needed."""
-        if refused := _refusals(graph):
-            raise next(iter(refused.values()))
         stage = lower_hops(graph)
-        return LavaProgram(graph, stage, float_plan(stage), FLOAT64)
+        currents = {node: scale for x in stage.layers for node, scale in x.current_scale.items()}
+        return LavaProgram(graph, stage, float_plan(stage), FLOAT64, value_scales=currents)
 
 
 class FixedBackend:
@@ -55,14 +53,12 @@ class FixedBackend:
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
         """Return a verdict for every node; samples may still show a layer that leaves the range of its state."""
-        return verdicts(graph, self._refusals(graph), OWN, integers=True)
+        return verdicts(graph, quantise_refusals(graph, self.weight_bits), OWN, integers=True)
 
     def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> LavaProgram:
         """Return the program, its scales chosen so that the calibration samples fit."""
-        if refused := self._refusals(graph):
-            raise next(iter(refused.values()))
         quantised = quantise(graph, calibration, self.weight_bits)
-        scales = {x.layer.name: x.scale for x in quantised.layers}
+        scales = {node: scale for x in quantised.layers for node, scale in value_scales(x).items()}
         return LavaProgram(
             graph,
             quantised.stage,
@@ -73,13 +69,6 @@ class FixedBackend:
             value_scales=scales,
             reports=quantised.reports,
         )
-
-    def _refusals(self, graph: ChipGraph) -> dict[str, UnfaithfulError]:
-        return quantise_refusals(graph, self.weight_bits) or not_stock(graph, "Lava's LIF resets to 0")
-
-
-def _refusals(graph: ChipGraph) -> dict[str, UnfaithfulError]:
-    return refusals(graph) or not_stock(graph, "Lava's LIF resets to 0, with one decay and threshold a process")
 
 
 float_backend = FloatBackend()

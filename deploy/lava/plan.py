@@ -186,7 +186,12 @@ def _sources(stage: HopStage) -> dict[tuple[str, int], PlannedSource]:
 
 def records_of(layer: Layer) -> dict[Kept, str]:
     """Return what is recorded of a layer, and the node of the graph that shows it."""
-    return {KEPT[layer.cell.emits]: layer.name}
+    records: dict[Kept, str] = {KEPT[layer.cell.emits]: layer.name}
+    if layer.membrane:
+        records["membrane"] = layer.membrane
+    if layer.current:
+        records["current"] = layer.current
+    return records
 
 
 def planned(
@@ -222,13 +227,18 @@ def planned(
 
 def float_plan(stage: HopStage) -> Plan:
     """Return the plan for Lava's floating point models: the stage's own numbers."""
-    numbers = {
-        layer.name: Numbers(layer.cell.du, layer.cell.dv, layer.cell.threshold, layer.bias) for layer in stage.layers
-    }
+    numbers = {layer.name: _numbers(layer) for layer in stage.layers}
     return make_plan("floating_pt", stage, numbers, [(hop.weight, 0) for hop in stage.hops])
+
+
+def _numbers(layer: Layer) -> Numbers:
+    cell = layer.cell
+    return Numbers(cell.du_N, cell.dv_N, cell.threshold_N, layer.bias, reset_by=cell.reset_by_N)
 
 
 def fixed_plan(quantised: QuantisedStage) -> Plan:
     """Return the plan for Lava's fixed point models."""
-    numbers = {x.layer.name: Numbers(x.du, x.dv, x.vth_mant, x.bias_mant, x.bias_exp) for x in quantised.layers}
+    numbers = {
+        x.layer.name: Numbers(x.du, x.dv, x.vth_mant, x.bias_mant, x.bias_exp, x.reset_by) for x in quantised.layers
+    }
     return make_plan("fixed_pt", quantised.stage, numbers, [(hop.weight, hop.weight_exp) for hop in quantised.hops])

@@ -56,7 +56,7 @@ class LavaProgram:
         input_scales: integers sent for an input of 1, by input.
         input_limits: the largest magnitude that was made room for, by input.
         value_scales: what a recorded membrane or current of 1 is in the record, by the node that shows it: a number,
-            or one for each of the layer's neurons, [N].
+            or one for each of the layer's neurons, [*shape].
         reports: what quantisation did, by layer.
         environment: where Lava lives.
     """
@@ -149,9 +149,10 @@ class LavaProgram:
         shape = next(x.shape for x in self.stage.layers if x.name == layer.node)
         batches = ceil(samples / self.copies(samples))
         by_sample = _from_batches(rows, batches, layer.size)[:steps, :samples]
-        if node != layer.records.get("spikes"):
-            by_sample = by_sample.astype(np.float64) / self.value_scales.get(node, 1.0)
-        return by_sample.reshape(steps, samples, *shape)
+        shown = by_sample.reshape(steps, samples, *shape)
+        if node == layer.records.get("spikes"):
+            return shown
+        return shown.astype(np.float64) / self.value_scales.get(node, 1.0)
 
 
 def _to_batches(rows_PBN: Array, batches: int, copies: int) -> Array:

@@ -19,7 +19,7 @@ from spikeport.deploy.loihi.losses import LayerLosses, behaviours, layer_losses
 from spikeport.deploy.loihi.mapper.blocks import ChipMapping
 from spikeport.deploy.loihi.mapper.chip import Chip
 from spikeport.deploy.loihi.mapper.mapping import map_network
-from spikeport.deploy.loihi.quantise import QuantisedHop, QuantisedLayer, QuantisedStage
+from spikeport.deploy.loihi.quantise import QuantisedHop, QuantisedLayer, QuantisedStage, value_scales
 from spikeport.deploy.stage import ONE
 from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
@@ -66,19 +66,16 @@ def node_records(
 ) -> dict[str, Array]:
     """Return what the nodes of a layer show, from the records of its integers after each step.
 
-    A value is `v / S`; a membrane is shown before its reset, `(v + R s) / S`; a current is `u / S` by its gain.
+    A value is v by its scale, and so is a membrane before a reset by subtraction, v + R s; a current is u by its own.
     """
-    name, shape = layer.layer.name, layer.layer.shape
-    if layer.layer.cell.emits == "value":
-        nodes: dict[str, Array] = {name: v[name].astype(np.float64) / layer.scale}
-    else:
-        nodes = {name: spikes[name]}
+    name, scales = layer.layer.name, value_scales(layer)
+    value = layer.layer.cell.emits == "value"
+    nodes: dict[str, Array] = {name: v[name].astype(np.float64) / scales[name] if value else spikes[name]}
     if layer.layer.membrane:
-        before = v[name].astype(np.int32) + np.int32(layer.reset_by or 0) * spikes[name].astype(np.int32)
-        nodes[layer.layer.membrane] = (before / layer.scale).astype(np.float32)
-    if layer.layer.current and layer.layer.current_gain is not None:
-        gain = layer.layer.current_gain.reshape(shape)
-        nodes[layer.layer.current] = (u[name].astype(np.int32) / layer.scale / gain).astype(np.float32)
+        before = v[name].astype(np.float64) + (layer.reset_by or 0) * spikes[name].astype(np.float64)
+        nodes[layer.layer.membrane] = before / scales[layer.layer.membrane]
+    if layer.layer.current:
+        nodes[layer.layer.current] = u[name].astype(np.float64) / scales[layer.layer.current]
     return nodes
 
 

@@ -32,6 +32,7 @@ from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
 from spikeport.weight_grid import nearest, stored_step
 
+Array = NDArray[np.float64]
 IntArray = NDArray[np.int32]
 
 
@@ -224,6 +225,13 @@ def _layer(layer: Layer, chosen: Scale, bits: int) -> QuantisedLayer:
     return QuantisedLayer(
         layer, du, membrane_decay(layer.cell), chosen.vth_mant, reset_by, bias_mant, bias_exp, chosen.scale, bits
     )
+
+
+def value_scales(layer: QuantisedLayer) -> dict[str, Array]:
+    """Return the integer for 1 of what each node of a layer that shows a value shows, [*shape]."""
+    one = np.full(layer.layer.shape, layer.scale)
+    currents = {node: layer.scale * gain for node, gain in layer.layer.current_scale.items()}
+    return dict.fromkeys(layer.layer.nodes, one) | currents
 
 
 def _hop(hop: Hop, chosen: Scale, index: int, ranges: Ranges, bits: int) -> QuantisedHop:

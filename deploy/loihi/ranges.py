@@ -155,10 +155,9 @@ def _measure(
         for layer in stage.layers:
             after = _membrane(interpreter, layer)
             top = fired.get(layer.name, after)
-            if layer.current_gain is None or layer.current is None:
-                drive = top - (1 - layer.cell.dv) * before[layer.name] - layer.bias.reshape(layer.shape)
-            else:
-                drive = now[layer.current] * layer.current_gain.reshape(layer.shape)
+            drive = top - (1 - layer.cell.dv) * before[layer.name] - layer.bias.reshape(layer.shape)
+            for node, scale in layer.current_scale.items():
+                drive = now[node] * scale
             u[layer.name] = max(u[layer.name], float(np.max(np.abs(drive))))
             v[layer.name] = max(v[layer.name], *(float(np.max(np.abs(x))) for x in (top, after)))
     return u, v, spikes

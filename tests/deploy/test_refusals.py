@@ -39,8 +39,8 @@ def one_dimensional() -> ChipGraph:
 
 
 REFUSED = [
-    (changed(tau=np.linspace(2, 9, 10) * DT), ("lava-float", "lava-fixed"), "membrane decay from 0.111111 to 0.5"),
-    (changed(v_threshold=np.linspace(1, 2, 10)), ("lava-float", "lava-fixed"), "v_threshold from 1 to 2"),
+    (changed(tau=np.linspace(2, 9, 10) * DT), ("lava-fixed",), "membrane decay from 0.111111 to 0.5"),
+    (changed(v_threshold=np.linspace(1, 2, 10)), ("lava-fixed",), "v_threshold from 1 to 2"),
     (changed(v_reset=O * 0.25), ALL, "v_reset 0.25"),
     (changed(v_leak=O * 0.125), ("norse",), "v_leak 0.125"),
     (changed(r=O * -1.0), ("norse",), "r -1"),
