@@ -69,17 +69,28 @@ class Environment:
         base = self.python or find_python(self.prefer)
         folder = cache_root() / self._key(base)
         python = folder / "bin" / "python"
-        if not python.exists():
+        if not self.whole(folder):
             with _lock(folder, self.name):
-                if not python.exists():
+                if not self.whole(folder):
                     self._make(base, folder)
         return python
+
+    def whole(self, folder: Path) -> bool:
+        """Return whether `folder` holds this environment."""
+        return (folder / "bin" / "python").exists()
+
+    def identity(self) -> tuple[str, ...]:
+        """Return what makes it another environment, beside the interpreter and the platform."""
+        return (self.requirements,)
+
+    def furnish(self, folder: Path) -> None:
+        """Add to the new environment in `folder` what is no package; nothing here."""
 
     def _key(self, base: Path) -> str:
         version = version_of(base)
         if version is None:
             raise UnavailableError(f"environment '{self.name}'", f"{base} is no working Python", "Name another")
-        identity = "\n".join((self.requirements, version, str(base.resolve()), platform.platform()))
+        identity = "\n".join((*self.identity(), version, str(base.resolve()), platform.platform()))
         return f"{self.name}-py{version}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
     def _make(self, base: Path, folder: Path) -> None:
@@ -90,6 +101,7 @@ class Environment:
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             self._install(base, aside)
+            self.furnish(aside)
             os.rename(aside, folder)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)

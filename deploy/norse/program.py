@@ -14,11 +14,12 @@ import numpy as np
 
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.isolated import Environment
+from spikeport.deploy.overlay import Overlay
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import check_inputs, recorded_nodes
 from spikeport.export.recording import FLOAT32, Recording
 
-ENVIRONMENT = Environment("norse", from_source=("norse",))
+ENVIRONMENT = Overlay("norse", from_source=("norse",))
 WORKER = Path(__file__).parent / "worker.py"
 
 _ELEMENTS_AT_ONCE = 50_000_000
