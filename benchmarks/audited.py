@@ -45,9 +45,10 @@ def agreement_block(agreements: Mapping[str, Agreement]) -> blocks.Agreement:
 
 def audit_verdict(agreements: Mapping[str, Agreement], quantised: bool) -> tuple[Status, str | None]:
     """Return the status that the audits give a row, and why; `quantised` is a mismatch by construction."""
-    if all(agreement.exact for agreement in agreements.values()):
+    differing = [agreement for agreement in agreements.values() if not agreement.exact]
+    if not differing:
         return "ok", None
-    worst = min(agreements.values(), key=lambda agreement: agreement.jaccard)
+    worst = min(differing, key=lambda agreement: agreement.jaccard)
     if quantised:
         share = f"{worst.mismatches} of {worst.entries} entries do"
         return "mismatch", f"quantised to integers, so it differs from the float network by construction: {share}"

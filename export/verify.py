@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError
-from spikeport.export.audit import Agreement, audit
+from spikeport.export.audit import TIES_ALLOWED, Agreement, audit
 from spikeport.export.convert import Conversion
 from spikeport.export.convert.trace import Trace, forget
 from spikeport.export.graph import SPIKING
@@ -165,4 +165,9 @@ def describe(agreement: Agreement) -> str:
             f"first at step {first.step}, sample {first.sample}, "
             f"node '{first.node}', neuron {first.neuron}, margin {first.margin:.3g}"
         )
-    return f"{agreement.entries} entries equal, {agreement.ties} ties within rounding"
+    if agreement.exact:
+        return f"{agreement.entries} entries equal" + (
+            f" but for {agreement.ties} ties within rounding" if agreement.ties else ""
+        )
+    found = f"{agreement.ties} of {agreement.entries} entries are ties within rounding of a threshold"
+    return f"{found}, more than one in {1 / TIES_ALLOWED:,.0f}: too many to tell"
