@@ -1,39 +1,38 @@
-"""Backend `norse`: norse 1.1.0 in float32, in an isolated environment of its own."""
+"""Backend `norse`: the cells of norse 1.1.0 in float64, in an overlay on the torch that runs here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from spikeport.deploy.backend import Inputs, Verdict
-from spikeport.deploy.norse.legalise import legalise
+from spikeport.deploy.norse.parts import part_of
 from spikeport.deploy.norse.program import NorseProgram
 from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
 
 
 class NorseBackend:
-    """norse's own modules, made by its NIR importer from a legalised graph."""
+    """norse's own cells for neurons, torch's functions for what lies between."""
 
     name = "norse"
     calibrates = False
 
     def explain(self, graph: ChipGraph) -> Sequence[Verdict]:
-        """Return a verdict for every node."""
+        """Return a verdict for every node: refused only where NIR leaves its step open and the user has not said it."""
         return [_verdict(graph, name) for name in graph.order]
 
     def lower(self, graph: ChipGraph, calibration: Inputs | None = None) -> NorseProgram:
         """Return the program; `calibration` is not needed."""
-        names = {node: f"n{i}" for i, node in enumerate(graph.order)}
-        return NorseProgram(graph, names, {names[node]: legalise(graph, node).node for node in graph.order})
+        return NorseProgram(graph, {name: part_of(graph, name) for name in graph.order})
 
 
 def _verdict(graph: ChipGraph, name: str) -> Verdict:
     kind = type(graph.nodes[name]).__name__
     try:
-        rewriting = legalise(graph, name).rewriting
+        part = part_of(graph, name)
     except UnfaithfulError as error:
         return Verdict(name, kind, "refused", f"{error.reason}. {error.fix}")
-    return Verdict(name, kind, "rewritten" if rewriting else "native", rewriting)
+    return Verdict(name, kind, part.fate, part.words)
 
 
 backend = NorseBackend()

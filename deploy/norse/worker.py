@@ -1,94 +1,208 @@
-# norse is installed in the isolated environment alone.
+# norse is installed in an environment of its own.
 # mypy: disable-error-code="import-not-found"
-"""Imports a NIR file with norse and runs it: `python worker.py FOLDER`.
+"""Runs a plan with norse's cells: `python worker.py FOLDER`.
 
-Runs in the isolated environment: numpy, torch, nir, nirtorch and norse only. FOLDER holds `graph.nir`,
-`run.json` and `inputs.npz`; `records.npz` is written there.
-
-norse's importer makes the modules. nirtorch's executor takes only one input and may run a sum before its
-terms are there, so the modules are called here, in the order of the plan, and edges into a node are summed.
+Needs numpy, torch and norse only. FOLDER holds `plan.json` (nodes in order of evaluation), `parameters.npz`,
+`inputs.npz` (`node/NAME`: [T, B, *shape]) and perhaps `run.json` (how many samples at once); `records.npz` is written
+there. What arrives at a node is summed; an edge marked as a register carries the step before. All is float64.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
+Step = Callable[[Tensor], Tensor]
+Parameters = Mapping[str, Any]
+
+ZERO = torch.zeros((), dtype=torch.float64)
+
+
+def wire(p: Parameters) -> Step:
+    """Pass on what arrives."""
+    return lambda x: x
+
+
+def linear(p: Parameters) -> Step:
+    """`y = W x + b`."""
+    return lambda x: F.linear(x, p["weight"], p.get("bias"))
+
+
+def scale(p: Parameters) -> Step:
+    """`y = s x`."""
+    return lambda x: x * p["scale"]
+
+
+def convolution(p: Parameters) -> Step:
+    """A convolution in one or two dimensions, padded before."""
+    convolve = F.conv1d if p["weight"].dim() == 3 else F.conv2d
+    rest = {"stride": p["stride"], "dilation": p["dilation"], "groups": p["groups"]}
+    return lambda x: convolve(F.pad(x, p["pads"]), p["weight"], p["bias"], **rest)
+
+
+def pool(p: Parameters) -> Step:
+    """Sums over windows, divided by the divisor."""
+    return lambda x: F.avg_pool2d(F.pad(x, p["pads"]), p["kernel"], p["stride"], divisor_override=p["divisor"])
+
+
+def flatten(p: Parameters) -> Step:
+    """Merge axes, counted with the batch."""
+    return lambda x: x.flatten(p["start"], p["end"])
+
+
+def threshold(p: Parameters) -> Step:
+    """`s = x > threshold`."""
+    from norse.torch.functional.threshold import threshold as heaviside
+
+    return lambda x: heaviside(x - p["threshold"], "heaviside", 0.0)
+
+
+def lif(p: Parameters) -> Step:
+    """`v += decay (leak - v + gain x)`, `s = v > threshold`, v = reset where s."""
+    from norse.torch.functional.lif_box import LIFBoxFeedForwardState, LIFBoxParameters, lif_box_feed_forward_step
+
+    constants = LIFBoxParameters(
+        tau_mem_inv=p["decay"], v_leak=p["leak"], v_th=p["threshold"], v_reset=p["reset"], method="heaviside"
+    )
+    state = LIFBoxFeedForwardState(v=ZERO)
+
+    def step(x: Tensor) -> Tensor:
+        nonlocal state
+        spikes: Tensor
+        spikes, state = lif_box_feed_forward_step(p["gain"] * x, state, constants, dt=1.0)
+        return spikes
+
+    return step
+
+
+def leaky(p: Parameters) -> Step:
+    """`v += decay (leak - v + gain x)`; v is what it emits."""
+    from norse.torch.functional.leaky_integrator_box import LIBoxParameters, LIBoxState, li_box_feed_forward_step
+
+    constants = LIBoxParameters(tau_mem_inv=p["decay"], v_leak=p["leak"])
+    state = LIBoxState(v=ZERO)
+
+    def step(x: Tensor) -> Tensor:
+        nonlocal state
+        v: Tensor
+        v, state = li_box_feed_forward_step(p["gain"] * x, state, constants, dt=1.0)
+        return v
+
+    return step
+
+
+def _iaf(p: Parameters) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """`v += gain x`, `s = v > threshold`, v = reset where s; return s and the new v."""
+    from norse.torch.functional.iaf import IAFFeedForwardState, IAFParameters, iaf_feed_forward_step
+
+    constants = IAFParameters(v_th=p["threshold"], v_reset=p["reset"], method="heaviside")
+    state = IAFFeedForwardState(v=ZERO)
+
+    def step(x: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal state
+        spikes, state = iaf_feed_forward_step(p["gain"] * x, state, constants, dt=1.0)
+        return spikes, state.v
+
+    return step
+
+
+def iaf(p: Parameters) -> Step:
+    """An integrator that fires."""
+    step = _iaf(p)
+    return lambda x: step(x)[0]
+
+
+def integrator(p: Parameters) -> Step:
+    """An integrator that never fires; v is what it emits."""
+    step = _iaf({**p, "threshold": ZERO + torch.inf, "reset": ZERO})
+    return lambda x: step(x)[1]
+
+
+STATELESS = {f.__name__: f for f in (wire, linear, scale, convolution, pool, flatten)}
+STATEFUL = {f.__name__: f for f in (threshold, lif, leaky, iaf, integrator)}
+
+
+def made(node: dict[str, Any], arrays: Parameters) -> Step:
+    """Return the function of a node, with its state at 0."""
+    own = {key.removeprefix(f"{node['name']}/"): a for key, a in arrays.items() if key.startswith(f"{node['name']}/")}
+    step = {**STATELESS, **STATEFUL}[node["op"]](node | own)
+    if "synapse_decay" not in own:
+        return step
+    current = leaky({"decay": own["synapse_decay"], "gain": own["synapse_gain"], "leak": ZERO})
+    return lambda x: step(current(x))
 
 
 class Network:
-    """The imported modules and the plan's order."""
+    """A plan with its states, for one batch."""
 
-    def __init__(self, folder: Path, plan: dict[str, Any]) -> None:
-        import nir
-        import norse.torch
-
-        graph = nir.read(folder / "graph.nir", type_check=False)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            model = norse.torch.from_nir(graph, dt=plan["dt_s"])
-        self.plan = plan
-        self.neurons = set(plan["neurons"])
-        self.inputs = set(plan["inputs"])
-        self.modules = {name: model.get_submodule(name) for name in plan["order"] if name not in self.inputs}
-        self.sources = {name: plan["sources"][name] for name in plan["order"]}
+    def __init__(self, plan: dict[str, Any], arrays: Parameters, batch: int) -> None:
+        self.nodes = {node["name"]: node for node in plan["nodes"]}
+        kept = {name: node for name, node in self.nodes.items() if node["op"] not in ("input", "delay")}
+        self.steps = {name: made(node, arrays) for name, node in kept.items()}
+        self.empty = {n: torch.zeros(batch, *node["shape"], dtype=torch.float64) for n, node in self.nodes.items()}
+        delays = {name: node["steps"] for name, node in self.nodes.items() if node["op"] == "delay"}
+        self.lines = {name: deque([self.empty[name]] * steps, maxlen=steps) for name, steps in delays.items()}
 
     def run(self, inputs: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-        """Yield every recorded node's output, step by step, for inputs [T, B, *shape]."""
-        states: dict[str, Any] = dict.fromkeys(self.neurons)
-        first = next(iter(inputs.values()))
-        before = self.initial(first.shape[1])
-        for step in range(len(first)):
-            now = {name: x[step] for name, x in inputs.items()}
-            for name in self.plan["order"]:
-                if name in self.inputs:
-                    continue
-                arriving = sum((before if register else now)[source] for source, register in self.sources[name])
-                if name in self.neurons:
-                    now[name], states[name] = self.modules[name](arriving, states[name])
-                else:
-                    now[name] = self.modules[name](arriving)
-            before = now
-            yield {name: now[name] for name in self.plan["records"]}
+        """Yield every node's output, step by step, for inputs [T, B, *shape]."""
+        now = self._initial()
+        for t in range(len(next(iter(inputs.values())))):
+            before, now = now, {name: x[t] for name, x in inputs.items()}
+            for name in self.nodes:
+                if name in self.lines:
+                    now[name] = self.lines[name][0]
+                elif name not in inputs:
+                    now[name] = self.steps[name](self._arriving(name, now, before))
+            for name, line in self.lines.items():
+                line.append(self._arriving(name, now, before))
+            yield now
 
-    def initial(self, batch: int) -> dict[str, Tensor]:
-        """Return y[-1]: 0 for neurons and inputs, and what stateless nodes give from those."""
-        import torch
+    def _arriving(self, name: str, now: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> Tensor:
+        terms = [(before if register else now)[source] for source, register in self.nodes[name]["sources"]]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
 
-        outputs = {name: torch.zeros(batch, *shape) for name, shape in self.plan["shapes"].items()}
-        for name in self.plan["order"]:
-            if name not in self.inputs and name not in self.neurons:
-                outputs[name] = self.modules[name](sum(outputs[source] for source, _ in self.sources[name]))
+    def _initial(self) -> dict[str, Tensor]:
+        """Return y[-1]: 0, and what stateless nodes give from that."""
+        outputs = dict(self.empty)
+        for name, node in self.nodes.items():
+            if node["op"] in STATELESS:
+                outputs[name] = self.steps[name](self._arriving(name, outputs, outputs))
         return outputs
 
 
 def main(folder: Path) -> None:
     """Run the request in `folder`."""
-    import torch
-
-    plan = json.loads((folder / "run.json").read_text())
-    network = Network(folder, plan)
+    plan = json.loads((folder / "plan.json").read_text())
+    with np.load(folder / "parameters.npz") as stored:
+        arrays = {name: torch.from_numpy(a) for name, a in stored.items()}
     with np.load(folder / "inputs.npz") as stored:
-        inputs = dict(stored)
+        inputs = {name.removeprefix("node/"): torch.from_numpy(x) for name, x in stored.items()}
     samples = next(iter(inputs.values())).shape[1]
-    records: dict[str, list[np.ndarray]] = {name: [] for name in plan["records"]}
+    request = folder / "run.json"
+    size = json.loads(request.read_text())["batch"] if request.exists() else samples
+    kinds = {name: torch.uint8 if name in plan["spiking"] else torch.float64 for name in plan["records"]}
+    parts: dict[str, list[Tensor]] = {name: [] for name in kinds}
     with torch.no_grad():
-        for start in range(0, samples, plan["batch"]):
-            part = {n: torch.from_numpy(x[:, start : start + plan["batch"]]).float() for n, x in inputs.items()}
-            rows = list(network.run(part))
-            for name in records:
-                records[name].append(torch.stack([row[name] for row in rows]).numpy())
-    joined = {name: np.concatenate(parts, axis=1) for name, parts in records.items()}
-    spikes = {name: values.astype(np.uint8) if name in network.neurons else values for name, values in joined.items()}
-    np.savez(folder / "records.npz", allow_pickle=False, **spikes)
+        for start in range(0, samples, size):
+            part = {name: x[:, start : start + size] for name, x in inputs.items()}
+            network = Network(plan, arrays, next(iter(part.values())).shape[1])
+            rows = [{name: now[name].to(kind) for name, kind in kinds.items()} for now in network.run(part)]
+            for name, gathered in parts.items():
+                gathered.append(torch.stack([row[name] for row in rows]))
+    joined = {f"node/{name}": torch.cat(gathered, 1).numpy() for name, gathered in parts.items()}
+    np.savez(folder / "records.npz", **joined)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
