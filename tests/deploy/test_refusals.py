@@ -15,7 +15,8 @@ from spikeport.deploy import backends
 from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import ChipGraph
 
-ALL = ("lava-float", "lava-fixed", "norse")
+LAVA = ("lava-float", "lava-fixed")
+ALL = (*LAVA, "norse")
 O = np.ones(10)  # noqa: E741
 
 
@@ -38,20 +39,21 @@ def one_dimensional() -> ChipGraph:
     return chain(x=source(2, 9), n=conv, y=lif(1, 8), out=sink(1, 8))
 
 
-REFUSED = [
+REFUSED: list[tuple[ChipGraph, tuple[str, ...], str]] = [
     (changed(tau=np.linspace(2, 9, 10) * DT), ("lava-fixed",), "membrane decay from 0.111111 to 0.5"),
     (changed(v_threshold=np.linspace(1, 2, 10)), ("lava-fixed",), "v_threshold from 1 to 2"),
-    (changed(v_reset=O * 0.25), ALL, "v_reset 0.25"),
-    (changed(v_leak=O * 0.125), ("norse",), "v_leak 0.125"),
-    (changed(r=O * -1.0), ("norse",), "r -1"),
-    (value_feeds_neuron(), ALL, ""),
-    (with_neuron(nir.Threshold(O * 0.5)), ("norse",), ""),
+    (changed(v_reset=O * 0.25), LAVA, "v_reset 0.25"),
+    (changed(v_leak=O * 0.125), (), ""),
+    (changed(r=O * -1.0), (), ""),
+    (value_feeds_neuron(), LAVA, ""),
+    (with_neuron(nir.Threshold(O * 0.5)), (), ""),
     (changed(tau=O * 10000 * DT), ("lava-fixed",), "membrane decay of 0.0001"),
     (changed(v_threshold=O * 0.0), ("lava-fixed",), "v_threshold 0"),
     (changed(v_threshold=O * 1e-5), ("lava-fixed",), "v_threshold 1e-05"),
-    (with_neuron(nir.LI(tau=O * 5 * DT, r=O, v_leak=0 * O)), ("norse",), "LI"),
-    (with_neuron(nir.Delay(O * DT)), ALL, "elay"),
-    (one_dimensional(), ("norse",), "Conv1d"),
+    (with_neuron(nir.LI(tau=O * 5 * DT, r=O, v_leak=0 * O)), (), ""),
+    (with_neuron(nir.Delay(O * DT)), LAVA, "elay"),
+    (one_dimensional(), (), ""),
+    (with_neuron(nir.IF(r=O * 3, v_threshold=O)), ALL, ""),
 ]
 
 
