@@ -64,7 +64,7 @@ def test_the_picture_shows_every_core_and_says_it_in_words() -> None:
     assert len(used) == len(FITS.rows[0].mapping["loihi1"].cores) == 1
     hover = drawn[1]["customdata"][0][0]
     assert "40 of hidden, 2 of out" in hover
-    assert "neurons 4 %" in hover
+    assert "compartments 4 %" in hover
     assert re.search(
         r'id="chart-placement-0" role="img" aria-label="Cores of [^"]*hidden on core 0; out on core 0"', page
     )

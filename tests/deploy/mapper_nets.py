@@ -47,8 +47,11 @@ def placed_or_refused(network: IntegerNetwork, on: Chip) -> Placement | Unplaced
         return error
 
 
-def edges(network: IntegerNetwork) -> list[tuple[int, str, int, str, int]]:
-    """Return (connection, source, element, target, neuron) of every synapse."""
+FEEDBACK = -2
+
+
+def edges(network: IntegerNetwork, feedback: bool = False) -> list[tuple[int, str, int, str, int]]:
+    """Return (connection, source, element, target, neuron) of every synapse, those of resets with `feedback`."""
     found = []
     for i, s in enumerate(network.synapses):
         weight = s.weight.tocoo()
@@ -56,7 +59,15 @@ def edges(network: IntegerNetwork) -> list[tuple[int, str, int, str, int]]:
     for p in network.populations:
         if p.constant is not None:
             found += [(-1, ONE, 0, p.name, int(n)) for n in np.flatnonzero(p.constant)]
+        if feedback and p.reset_by:
+            found += [(FEEDBACK, p.name, n, p.name, n) for n in range(p.size)]
     return found
+
+
+def with_small_resets(network: IntegerNetwork) -> IntegerNetwork:
+    """Hold what resets take off to what one of Loihi 1's synapses can."""
+    small = [replace(p, reset_by=min(p.reset_by, 255 << 13)) for p in network.populations]
+    return replace(network, populations=tuple(small))
 
 
 def where(placement: Placement) -> dict[tuple[str, int], int]:
@@ -73,7 +84,7 @@ def walk(placement: Placement, network: IntegerNetwork, spikes: dict[str, np.nda
     """Count the events of every spike, one after the other, by kind and (source, step, sample)."""
     core = where(placement)
     targets: dict[tuple[str, int], list[int]] = {}
-    for _, source, element, target, neuron in edges(network):
+    for _, source, element, target, neuron in edges(network, feedback=True):
         targets.setdefault((source, element), []).append(core[target, neuron])
     steps, samples = next(iter(spikes.values())).shape[:2]
     flat = {name: x.reshape(steps, samples, -1) for name, x in spikes.items()}

@@ -131,12 +131,28 @@ def test_a_network_without_biases_is_also_a_net(tmp_path: Path) -> None:
 def test_what_lava_has_no_process_for_gets_no_script(tmp_path: Path) -> None:
     population = Population("n", (2,), 4095, 0, 10, np.zeros(2, np.int32))
     synapses = Synapses("x", "n", csr_array(np.eye(2, dtype=np.int32) * 2))
-    network = IntegerNetwork({"x": (2,)}, (replace(population, reset="subtract"),), (synapses,))
-    with pytest.raises(UnfaithfulError, match=r"node 'n' .reset 'subtract'.*resets to 0 and has no refractory"):
-        write_script(WrittenNetwork(network), tmp_path / "run_lava.py")
-    save_network(WrittenNetwork(network), tmp_path)
+
+    def with_neuron(**change: object) -> WrittenNetwork:
+        return WrittenNetwork(IntegerNetwork({"x": (2,)}, (replace(population, **change),), (synapses,)))  # type: ignore[arg-type]
+
+    for change, message in (
+        (
+            {"reset": "subtract", "reset_by": 700},
+            r"node 'n' .reset by subtraction of 700.*Lava's fixed-point LIF resets",
+        ),
+        ({"reset": "subtract"}, r"node 'n' .no reset.*Lava's fixed-point LIF resets to 0"),
+        ({"refractory": 2}, r"node 'n' .refractory 2.*has no refractory period"),
+    ):
+        with pytest.raises(UnfaithfulError, match=message):
+            write_script(with_neuron(**change), tmp_path / "run_lava.py")
+    save_network(with_neuron(reset="subtract", reset_by=700), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"network.npz", "network.json", "notes.txt"}
-    assert "run_lava.py is not here. node 'n'" in (tmp_path / "notes.txt").read_text()
+    notes = (tmp_path / "notes.txt").read_text("utf-8")
+    assert "run_lava.py is not here. node 'n' (reset by subtraction of 700)" in notes
+    assert "network.net is not here. node 'n' (reset by subtraction of 700)" in notes
+    (described,) = json.loads((tmp_path / "network.json").read_text("utf-8"))["populations"]
+    assert (described["reset"], described["reset_by"]) == ("subtract", 700)
+    write_script(with_neuron(), tmp_path / "run_lava.py")
     odd = replace(synapses, weight=csr_array(np.array([[3, -5], [1, 1]])))
     with pytest.raises(UnfaithfulError, match=r"synapses from 'x' to 'n' .weights -5 to 3.*mixed 8-bit.*even"):
         write_script(WrittenNetwork(IntegerNetwork({"x": (2,)}, (population,), (odd,))), tmp_path / "run_lava.py")

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_nets import integer_case
-from mapper_nets import chip, connect, dense, edges, placed_or_refused, population, where
+from mapper_nets import FEEDBACK, chip, connect, dense, edges, placed_or_refused, population, where, with_small_resets
 from scipy.sparse import csr_array
 
-from spikeport.deploy.loihi.engine import IntegerNetwork, Synapses
+from spikeport.deploy.loihi.engine import IntegerNetwork, Population, Synapses
 from spikeport.deploy.loihi.mapper.chip import CHIPS, available, load
 from spikeport.deploy.loihi.mapper.lists import connections_of, weight_bits
 from spikeport.deploy.loihi.mapper.place import place
@@ -34,6 +34,9 @@ def test_the_chips_say_where_every_limit_comes_from() -> None:
         for limit in vars(limits).values():
             assert limit.source
             assert limit.unit
+        for reset in vars(load(name).resets).values():
+            assert reset.source
+            assert reset.mark == "inferred"
     assert load("loihi1").limits.synapse_words.value == 2**20 // 64
     assert load("loihi2").limits.synapse_words.mark == "inferred"
     assert load("loihi2").no_costs == "no energy per operation is published for Loihi 2"
@@ -227,7 +230,7 @@ def test_duplicate_entries_are_one_synapse() -> None:
     st.integers(0, 10_000), st.sampled_from([5, 40, 2000]), st.sampled_from([60, 250]), st.sampled_from([None, 4, 150])
 )
 def test_any_placement(seed: int, compartments: int, in_axons: int, populations: int | None) -> None:
-    network = integer_case(seed, extensions=True).network
+    network = with_small_resets(integer_case(seed, extensions=True).network)
     on = chip(
         compartments=compartments, in_axons=in_axons, synapse_words=3000, populations=populations, formats=None,
         out_axons=3000,
@@ -247,8 +250,9 @@ def test_any_placement(seed: int, compartments: int, in_axons: int, populations:
 
 
 def _counted(network: IntegerNetwork, core: dict[tuple[str, int], int], placed: Placement) -> dict[str, list[int]]:
-    """Count what every core holds, synapse by synapse."""
-    found = edges(network)
+    """Count what every core holds, synapse by synapse; `placed` is on Loihi 1's rules."""
+    found = edges(network, feedback=True)
+    by_population = {p.name: p for p in network.populations}
     cores = range(placed.cores)
     arriving = {(core[t, n], s, e) for _, s, e, t, n in found}
     leaving = {(core[s, e], s, e, core[t, n]) for _, s, e, t, n in found if (s, e) in core}
@@ -258,13 +262,17 @@ def _counted(network: IntegerNetwork, core: dict[tuple[str, int], int], placed: 
     memory, by_name = placed.chip.memory, connections_of(network)
     held = {c: {p for (p, _), at in core.items() if at == c} for c in cores}
     formats = {p.name: {c.weight_format(memory) for c in by_name if c.target == p.name} for p in network.populations}
+    feedback = {p.name: (8 + memory.index_bits, _exponent(p), 0) for p in network.populations if p.reset_by}
+    formats = {name: own | {feedback[name]} if name in feedback else own for name, own in formats.items()}
 
     def words(synapses: int, i: int, target: str) -> int:
+        if i == FEEDBACK:
+            return memory.words(synapses, 8 + memory.index_bits)
         constant = (c for c in by_name if c.target == target and c.source == ONE)
         return memory.words(synapses, (by_name[i] if i >= 0 else next(constant)).synapse_bits(memory))
 
     return {
-        "compartments": [sum(at == c for at in core.values()) for c in cores],
+        "compartments": [sum(_compartments(by_population[n]) for (n, _), at in core.items() if at == c) for c in cores],
         "in_axons": [sum(at == c for at, _, _ in arriving) for c in cores],
         "out_axons": [sum(at == c for at, _, _, _ in leaving) for c in cores],
         "synapse_words": [sum(words(k, i, t) for (at, i, _, _, t), k in lists.items() if at == c) for c in cores],
@@ -272,6 +280,18 @@ def _counted(network: IntegerNetwork, core: dict[tuple[str, int], int], placed: 
         "formats": [sum(len(formats[p]) for p in held[c]) for c in cores],
         "synapses": [sum(core[t, n] == c for _, _, _, t, n in found) for c in cores],
     }
+
+
+def _compartments(p: Population) -> int:
+    if p.reset == "zero":
+        return 1
+    return 3 if p.reset_by and p.du != 4095 else 2
+
+
+def _exponent(p: Population) -> int:
+    """The least with which 8 bits hold what is left of the reset one step later, in the unit of the threshold."""
+    taken = p.reset_by * (4096 - p.dv) / 4096 / 64
+    return next(e for e in range(8) if taken <= 255 * 2**e)
 
 
 def test_a_constant_is_a_source_of_its_own() -> None:

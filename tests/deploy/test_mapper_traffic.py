@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from integer_nets import integer_case
-from mapper_nets import COSTS, chip, connect, placed_or_refused, population, walk, where
+from mapper_nets import COSTS, chip, connect, placed_or_refused, population, walk, where, with_small_resets
 
 from spikeport.deploy.loihi.engine import Engine, IntegerNetwork
 from spikeport.deploy.loihi.mapper import traffic as module
@@ -25,6 +25,7 @@ def test_every_event_of_random_networks() -> None:
     seen = dict.fromkeys(KINDS, 0)
     for seed in range(40):
         case = integer_case(seed, steps=5, batch=2, extensions=True)
+        case.network = with_small_resets(case.network)
         on = chip(cores=6, compartments=20, in_axons=150, populations=(None, 1, 3)[seed % 3], formats=None)
         placed = placed_or_refused(case.network, on)
         if isinstance(placed, UnplacedError):

@@ -11,7 +11,7 @@ from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.engine import Population, Synapses
 from spikeport.deploy.loihi.files.kernels import Kernels
-from spikeport.deploy.loihi.files.network import WrittenNetwork, early_heard
+from spikeport.deploy.loihi.files.network import WrittenNetwork, early_heard, reset_in_words
 from spikeport.deploy.loihi.files.netx import netx_keeps
 from spikeport.deploy.loihi.files.script import sums_fit
 
@@ -115,7 +115,8 @@ def _check_neurons(written: WrittenNetwork, population: Population) -> None:
         reason = "its membrane is read, and a .net's layer sends spikes"
         raise _refused(population.name, "", reason, "End the network at spikes, or run the Lava script")
     if population.reset != "zero":
-        raise _refused(population.name, "reset 'subtract'", "a .net's neuron resets to 0", "Use a reset to zero")
+        reason = "a .net names no reset, and the neuron that netx makes of it resets to 0"
+        raise _refused(population.name, reset_in_words(population), reason, "Use a reset to zero")
     if population.refractory:
         value = f"refractory {population.refractory}"
         raise _refused(population.name, value, "netx knows no refractory period", "Leave it out")

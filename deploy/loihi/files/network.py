@@ -50,6 +50,11 @@ class WrittenNetwork:
         return max((p.onset for p in self.network.populations), default=0)
 
 
+def reset_in_words(population: Population) -> str:
+    """Return what a spike does to the membrane, where it does not reset it to 0."""
+    return f"reset by subtraction of {population.reset_by}" if population.reset_by else "no reset"
+
+
 def lag(network: IntegerNetwork, synapses: Synapses) -> int:
     """Return how many steps of the network's own clock the synapses deliver late: its registers and delays."""
     onset = {p.name: p.onset for p in network.populations} | dict.fromkeys(network.inputs, 0)

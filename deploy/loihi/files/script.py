@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.engine import Population, Synapses
 from spikeport.deploy.loihi.files.kernels import Kernels
-from spikeport.deploy.loihi.files.network import WrittenNetwork, early_heard
+from spikeport.deploy.loihi.files.network import WrittenNetwork, early_heard, reset_in_words
 from spikeport.deploy.loihi.weights import sign_mode_that_keeps, split_constant
 from spikeport.errors import UnfaithfulError
 from spikeport.files import new_file
@@ -49,12 +49,17 @@ def write_script(written: WrittenNetwork, path: Path) -> None:
 def check_script(written: WrittenNetwork) -> None:
     """Raise where Lava's processes cannot be the network."""
     for population in written.network.populations:
-        if population.reset != "zero" or population.refractory:
-            value = "reset 'subtract'" if population.reset != "zero" else f"refractory {population.refractory}"
+        if population.reset != "zero":
             raise UnfaithfulError(
-                f"node '{population.name}' ({value})",
-                "Lava's fixed-point LIF resets to 0 and has no refractory period",
-                "Use a reset to zero, or run it on the engine",
+                f"node '{population.name}' ({reset_in_words(population)})",
+                "every process in the script is Lava's, and Lava's fixed-point LIF resets to 0",
+                "Use a reset to zero, or run backend 'lava-fixed', which brings a process of its own",
+            )
+        if population.refractory:
+            raise UnfaithfulError(
+                f"node '{population.name}' (refractory {population.refractory})",
+                "Lava's fixed-point LIF has no refractory period",
+                "Leave it out, or run it on the engine",
             )
     if heard := early_heard(written.network):
         source, synapses = heard

@@ -37,7 +37,7 @@ class Limits:
 
     Attributes:
         cores: on a chip.
-        compartments: neurons.
+        compartments: a neuron that resets to zero is one.
         in_axons: distinct source neurons whose spikes reach the core.
         out_axons: pairs of a neuron on the core and a core that its spikes go to.
         synapse_words: words of synaptic memory.
@@ -58,6 +58,31 @@ class Limits:
     payload: Limit
     populations: Limit
     formats: Limit
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Reset:
+    """What a neuron takes that does not reset to zero.
+
+    Attributes:
+        compartments: of one neuron.
+        compartments_with_current: the same where it has a synaptic current, du below 4095.
+        feedback: whether it needs a synapse to itself.
+    """
+
+    compartments: Whole
+    compartments_with_current: Whole
+    feedback: bool
+    source: str
+    mark: Mark
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Resets:
+    """What neurons take that reset by subtraction, and that have no reset; see `resets.py`."""
+
+    subtract: Reset
+    none: Reset
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -147,6 +172,7 @@ class Chip:
     Attributes:
         title: for readers.
         limits: of a core and of the chip.
+        resets: what neurons take that do not reset to zero.
         memory: how synapses are stored.
         mesh: where cores lie.
         costs: sets of constants, the nominal one first; empty where none is published.
@@ -157,6 +183,7 @@ class Chip:
 
     title: str
     limits: Limits
+    resets: Resets
     memory: Memory
     mesh: Mesh
     costs: tuple[Costs, ...]

@@ -1,10 +1,10 @@
 """Energy and time on the chip from counted events and published constants: estimated, never measured.
 
-    E = synops e_synop + spikes e_spike + messages e_message + hops e_hop + neurons steps e_update
+    E = synops e_synop + spikes e_spike + messages e_message + hops e_hop + compartments steps e_update
 
-A neuron that fires in a step is taken as active in it; the upper end takes every neuron as active in every step, for
-what the sources mean by active is not said. Cores work side by side, each on one event after the other, so a step takes
-as long as its slowest core, and a barrier.
+A neuron is one compartment, or more where its reset is not to zero. One that fires in a step is taken as active in it;
+the upper end takes every neuron as active in every step, for what the sources mean by active is not said. Cores work
+side by side, each on one event after the other, so a step takes as long as its slowest core, and a barrier.
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ def energy(placement: Placement, traffic: Traffic) -> MappedEnergy | None:
 def _total_pj(placement: Placement, traffic: Traffic, c: Costs, all_active: bool) -> float:
     total = {kind: traffic.total(kind) for kind in ("synops", "within", "crossing", "injected", "hops_x", "hops_y")}
     spikes = sum(int(traffic.events[name]["spikes"].sum()) for name in placement.core_of)
-    updates = sum(len(placement.core_of[name]) * traffic.events[name]["spikes"].size for name in placement.core_of)
-    active = updates if all_active else spikes
+    each = placement.compartments
+    updates = sum(each[n] * len(cores) * traffic.events[n]["spikes"].size for n, cores in placement.core_of.items())
+    fired = sum(each[n] * int(traffic.events[n]["spikes"].sum()) for n in placement.core_of)
+    active = updates if all_active else fired
     messages = total["within"] + total["crossing"] + total["injected"]
     return (
         total["synops"] * c.synop_pj

@@ -65,6 +65,7 @@ class Fan:
         axons: how many there are.
         sources: the first axon of each source.
         formats: distinct ones.
+        compartments: of one neuron.
     """
 
     indptr: Ints
@@ -74,6 +75,7 @@ class Fan:
     axons: int
     sources: Mapping[str, int]
     formats: int
+    compartments: int = 1
 
     @property
     def size(self) -> int:

@@ -21,6 +21,7 @@ from spikeport.deploy.loihi.mapper.chip import Chip
 from spikeport.deploy.loihi.mapper.cost import energy, step_time
 from spikeport.deploy.loihi.mapper.place import place
 from spikeport.deploy.loihi.mapper.placement import USAGE, Breach, Placement, UnplacedError
+from spikeport.deploy.loihi.mapper.resets import assumptions_of
 from spikeport.deploy.loihi.mapper.traffic import KINDS, Traffic, traffic
 
 Array = NDArray[np.generic]
@@ -73,7 +74,11 @@ def map_network(
         traffic=None if counted is None else {name: _per_sample(counted, name) for name in counted.events},
         energy=priced,
         time=timed,
-        assumptions=(*ASSUMPTIONS, f"memory: {chip.memory.source} ({chip.memory.mark})"),
+        assumptions=(
+            *ASSUMPTIONS,
+            f"memory: {chip.memory.source} ({chip.memory.mark})",
+            *assumptions_of(network, chip),
+        ),
         missing=missing,
     )
 

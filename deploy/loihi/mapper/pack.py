@@ -54,6 +54,6 @@ def out_axons(runs: Mapping[str, Runs], reach: Reach) -> dict[str, Ints]:
     """Return the out-axons of every run, by population; `reach` is of runs, not cores."""
     found = {}
     for name, r in runs.items():
-        sent = np.diff(reach[name].indptr) if name in reach else np.zeros(int(r.used[:, 0].sum()), np.int64)
+        sent = np.diff(reach[name].indptr) if name in reach else np.zeros(r.size, np.int64)
         found[name] = np.add.reduceat(sent, r.starts).astype(np.int64)
     return found

@@ -3,12 +3,14 @@
 Populations are cut, in order, into the longest runs of neurons that fit a core. A run gets the first core that has
 room where the chip lets populations share one, else a core of its own. Greedy, not optimal: fewer cores may do.
 Synapses are counted unrolled, also those of convolutions, whose kernels a chip may be able to share: an upper bound.
-Axons of inputs are counted where they arrive; what sends them is not on the chip.
+Axons of inputs are counted where they arrive; what sends them is not on the chip. What a reset takes that is not to
+zero stands in `resets.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +21,11 @@ from spikeport.deploy.loihi.mapper.lists import Connection, Fan, connections_of,
 from spikeport.deploy.loihi.mapper.pack import out_axons, pack
 from spikeport.deploy.loihi.mapper.placement import Breach, Ints, Placement, Slice, UnplacedError
 from spikeport.deploy.loihi.mapper.reach import Reach, over_cores, reach_of
+from spikeport.deploy.loihi.mapper.resets import compartments_of, feedback_of
 from spikeport.deploy.loihi.mapper.slices import RESOURCES, Runs, chip_limit, cut, starts_by_sum
 
 ADVICE = {
+    "compartments": "Use a reset to zero, which takes one compartment a neuron",
     "in_axons": "A fan-in of at most {available} distinct sources fits: use fewer channels or a smaller kernel",
     "synapse_words": "A neuron's lists must fit {available} words, one for each source at least: reduce its fan-in",
 }
@@ -33,11 +37,14 @@ def place(network: IntegerNetwork, chip: Chip, chips: int = 1) -> Placement:
     Raises:
         UnplacedError: it does not fit; the first limit that breaks, in the order of the populations.
     """
-    connections = connections_of(network)
+    connections = connections_of(network) + feedback_of(network, chip)
     sizes = sizes_of(network)
     for c in connections:
         _check_format(c, chip)
-    fans = {p.name: fan_of(p.name, p.size, connections, sizes, chip.memory) for p in network.populations}
+    fans = {
+        p.name: replace(fan_of(p.name, p.size, connections, sizes, chip.memory), compartments=compartments_of(p, chip))
+        for p in network.populations
+    }
     for name, fan in fans.items():
         _check_formats(name, fan, chip)
     runs, reach = _runs(fans, connections, chip)
@@ -114,9 +121,8 @@ def _labels(runs: Mapping[str, Runs]) -> dict[str, Ints]:
     """Return the run of every neuron, numbered over all populations."""
     labels, first = {}, 0
     for name, r in runs.items():
-        sizes = r.used[:, 0]
-        labels[name] = np.repeat(np.arange(first, first + len(sizes)), sizes)
-        first += len(sizes)
+        labels[name] = np.repeat(np.arange(first, first + len(r.starts)), r.neurons)
+        first += len(r.starts)
     return labels
 
 
@@ -155,14 +161,15 @@ def _placement(
     formats = [fans[name].formats for name, r in runs.items() for _ in r.starts]
     usage["formats"] = _sum_by(cores, np.array(formats, np.int64), used)
     usage["synapses"] = _sum([np.asarray(r.sum(axis=0), np.int64) for r in reach.values()], used)
-    return Placement(chip, chips, tuple(_slices(runs, cores)), usage, core_of, reach)
+    compartments = {name: fan.compartments for name, fan in fans.items()}
+    return Placement(chip, chips, tuple(_slices(runs, cores)), usage, core_of, compartments, reach)
 
 
 def _slices(runs: Mapping[str, Runs], cores: Ints) -> Iterator[Slice]:
     i = 0
     for name, r in runs.items():
-        for start, used in zip(r.starts.tolist(), r.used.tolist(), strict=True):
-            yield Slice(name, start, start + used[0], int(cores[i]))
+        for start, neurons in zip(r.starts.tolist(), r.neurons.tolist(), strict=True):
+            yield Slice(name, start, start + neurons, int(cores[i]))
             i += 1
 
 

@@ -23,7 +23,7 @@ class Breach:
     """The first limit that breaks.
 
     Attributes:
-        limit: named as in `Limits`.
+        limit: named as in `Limits`, or `reset_by`.
         layer: where.
         needed: how much the layer, or the whole network for `cores`, needs.
         available: how much there is.
@@ -78,6 +78,7 @@ class Placement:
         slices: in the order of populations and neurons.
         usage: for each of `USAGE` and for `synapses`, how much every used core holds.
         core_of: the core of every neuron, by population.
+        compartments: of one neuron, by population.
         reach: for every source, [N, cores]: how many synapses each of its elements has on each core.
     """
 
@@ -86,6 +87,7 @@ class Placement:
     slices: Sequence[Slice]
     usage: Mapping[str, Ints]
     core_of: Mapping[str, Ints]
+    compartments: Mapping[str, int]
     reach: Reach
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 from spikeport.deploy.loihi.mapper.blocks import ChipMapping
 
 NAMES = {
-    "compartments": "neurons",
+    "compartments": "compartments",
     "in_axons": "axons in",
     "out_axons": "axons out",
     "synapse_words": "synaptic memory",

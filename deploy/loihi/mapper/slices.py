@@ -30,6 +30,7 @@ class Runs:
 
     Attributes:
         starts: the first neuron of each run.
+        size: of the population.
         used: [runs, `RESOURCES`].
         stuck: the neuron that fits no core, or -1.
         breaks: the index in `RESOURCES` of the limit that it breaks.
@@ -37,10 +38,16 @@ class Runs:
     """
 
     starts: Ints
+    size: int
     used: Ints
     stuck: int
     breaks: int
     needed: int
+
+    @property
+    def neurons(self) -> Ints:
+        """How many each run holds."""
+        return np.diff(self.starts, append=self.size)
 
 
 def cut(fan: Fan, forced: NDArray[np.bool_], chip: Chip) -> Runs:
@@ -53,9 +60,9 @@ def cut(fan: Fan, forced: NDArray[np.bool_], chip: Chip) -> Runs:
     counts = np.zeros((2, len(fan.bits)), np.int64)
     seen = np.full(fan.axons, -1, np.int64)
     runs, stuck, breaks, needed = _cut(
-        fan.indptr, fan.lists, fan.bits, fan.axon, forced, limits, rule, starts, used, counts, seen
+        fan.compartments, fan.indptr, fan.lists, fan.bits, fan.axon, forced, limits, rule, starts, used, counts, seen
     )
-    return Runs(starts[:runs], used[:runs], stuck, breaks, needed)
+    return Runs(starts[:runs], fan.size, used[:runs], stuck, breaks, needed)
 
 
 def chip_limit(chip: Chip, name: str) -> int:
@@ -80,6 +87,7 @@ def _words(synapses: Any, bits: Any, rule: Any) -> Any:
 
 @compiled
 def _cut(
+    compartments: Any,
     indptr: Any,
     lists: Any,
     bits: Any,
@@ -113,7 +121,7 @@ def _cut(
                     # Marked while looking: two lists of one axon count once.
                     seen[axon[k]] = run
                     axons += 1
-            added = (np.int64(1), axons, words)
+            added = (np.int64(compartments), axons, words)
             breaks = -1
             for r in range(3):
                 if used[run, r] + added[r] > limits[r]:
