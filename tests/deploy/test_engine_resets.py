@@ -15,7 +15,6 @@ from scipy.sparse import csr_array
 from spikeport.deploy.loihi.engine import Engine, IntegerNetwork, Population, Records, Synapses
 from spikeport.deploy.loihi.engine.definition import simulate
 from spikeport.deploy.loihi.engine.on_torch import TorchEngine
-from spikeport.errors import UsageError
 
 STEPS = 64
 THETA = 3 << 6
@@ -54,15 +53,6 @@ def test_hand_computed_traces(name: str) -> None:
         records = engine.run(inputs, v=["n"])
         assert records.v["n"].ravel().tolist() == v
         assert np.flatnonzero(records.spikes["n"]).tolist() == fired
-
-
-def test_a_membrane_is_known_before_a_subtraction_but_not_before_a_reset_to_zero() -> None:
-    population = replace(NEURON, reset="subtract", reset_by=501)
-    records = Engine(driven(population), 1).run({"x": np.ones((8, 1, 1))}, v=["n"])
-    before = population.before_reset(records.v["n"], records.spikes["n"])
-    assert before.ravel().tolist() == [0, 128, 192, 224, -10, 123, 189, 222]
-    with pytest.raises(UsageError, match="a reset to zero leaves nothing of the membrane"):
-        NEURON.before_reset(records.v["n"], records.spikes["n"])
 
 
 def compare(seeds: Iterable[int]) -> tuple[Counter[str], Counter[str]]:

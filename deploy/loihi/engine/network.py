@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,18 +75,6 @@ class Population:
     def bias(self) -> IntArray:
         """What is added to v in every step, [N]."""
         return (self.bias_mant.astype(np.int32) << np.int32(self.bias_exp)).astype(np.int32)
-
-    def before_reset(self, v: NDArray[Any], s: NDArray[Any]) -> NDArray[Any]:
-        """Return the membranes before the reset, `v + reset_by s`, from those after it and the spikes of any shape.
-
-        Raises:
-            UsageError: the reset is to zero, which leaves nothing of v.
-        """
-        if self.reset == "zero":
-            raise UsageError(
-                f"population '{self.name}'", "a reset to zero leaves nothing of the membrane", "Read it after the reset"
-            )
-        return np.asarray(v + np.int32(self.reset_by) * s.astype(np.int32))
 
 
 @dataclass(frozen=True)

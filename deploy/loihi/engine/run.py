@@ -34,7 +34,7 @@ class Records:
     Attributes:
         spikes: [steps, B, *shape] of 0 and 1, by population.
         u: synaptic state after each step, where it was asked for.
-        v: membrane after each step and its reset, where it was asked for.
+        v: membrane after each step and its reset, where it was asked for; before a subtraction it was v + reset_by s.
         wraps: how often u left its 24 bits, by population.
         saturations: how often v was held at its limits, by population.
     """
