@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from deploy_nets import inputs
 from mapper_nets import chip, connect, dense, population
+from soft_nets import two_layers
 
+from spikeport.deploy.loihi.backend import backend
 from spikeport.deploy.loihi.engine import IntegerNetwork
 from spikeport.deploy.loihi.mapper.chip import load
 from spikeport.deploy.loihi.mapper.cost import energy, step_time
@@ -134,3 +138,20 @@ def test_a_mapping_says_what_was_taken_and_how_sure_it_is() -> None:
     assert one.cores[0].usage["compartments"] == 8
     plain = map_network(resetting(2, 4), load("loihi1"), "core", 8, None)
     assert len(plain.assumptions) == len(one.assumptions) - 1
+
+
+def test_snntorchs_default_network_is_placed_and_its_files_say_what_they_cannot(tmp_path: Path) -> None:
+    net = two_layers(0.9, 1.0, 1.0)
+    x = inputs(net, timesteps=30, samples=2)
+    program = backend.lower(net, x)
+    recording = program.run(x)
+    for name, compartments, synapses in (("loihi1", 48, 24), ("loihi2", 24, 0)):
+        mapping = program.mapping(load(name), "core", x, recording)
+        assert mapping.fits
+        assert mapping.neurons == 24
+        assert sum(core.usage["compartments"] for core in mapping.cores) == compartments
+        assert sum(core.usage["synapses"] for core in mapping.cores) == mapping.synapses + synapses
+    program.save(tmp_path)
+    notes = (tmp_path / "notes.txt").read_text("utf-8")
+    assert "run_lava.py is not here. node 'a' (reset by subtraction of " in notes
+    assert "network.net is not here. node 'a' (reset by subtraction of " in notes

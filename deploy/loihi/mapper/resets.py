@@ -57,7 +57,7 @@ def feedback_of(network: IntegerNetwork, chip: Chip) -> list[Connection]:
             most = FEEDBACK_MAX << limits.WEIGHT_EXP_MAX
             breach = Breach(
                 "reset_by", p.name, ceil(taken), most, "units of the threshold", "what its reset takes off is",
-                "Scale the layer's weights, threshold and reset down, or use a reset to zero",
+                "Train a threshold closer to the layer's largest weight, or use a reset to zero",
             )  # fmt: skip
             raise UnplacedError(breach, chip.title)
         weight = eye_array(p.size, dtype=np.int32, format="csr") * -max(1, round(taken / 2**exponent))
