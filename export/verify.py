@@ -102,8 +102,9 @@ def verify(conversion: Conversion, sample_TB: Mapping[str, Tensor], recording: R
     if not agreement.exact and agreement.mismatches == 0:
         raise UnfaithfulError(
             "the sample",
-            f"{agreement.ties} of {agreement.entries} entries lie within rounding of a threshold, too many to tell",
-            "Give more samples, or a float64 model",
+            f"{agreement.ties} of {agreement.entries} entries lie within rounding of a threshold, too many to tell, "
+            f"first at node '{agreement.tie_list[0].node}'",
+            "Move its threshold off the sums that meet it, such as 1.003 for 1, or give more samples",
         )
     if not agreement.exact:
         raise UnfaithfulError(

@@ -56,7 +56,8 @@ def leaky_integrator(name: str, beta: Array, dt_s: float) -> nir.NIRNode:
     """Return the node of `U[t] = beta U[t-1] + I[t]`."""
     if _is_integrator(name, beta):
         return nir.I(r=np.ones_like(beta))
-    return nir.LI(tau=dt_s / (1 - beta), r=1 / (1 - beta), v_leak=np.zeros_like(beta))
+    tau, r = euler(beta, dt_s)
+    return nir.LI(tau=tau, r=r, v_leak=np.zeros_like(beta))
 
 
 def lif(name: str, beta: Array, theta: Array, dt_s: float) -> nir.NIRNode:
@@ -64,21 +65,25 @@ def lif(name: str, beta: Array, theta: Array, dt_s: float) -> nir.NIRNode:
     zero = np.zeros_like(beta)
     if _is_integrator(name, beta):
         return nir.IF(r=np.ones_like(beta), v_threshold=theta, v_reset=zero)
-    return nir.LIF(tau=dt_s / (1 - beta), r=1 / (1 - beta), v_leak=zero, v_threshold=theta, v_reset=zero)
+    tau, r = euler(beta, dt_s)
+    return nir.LIF(tau=tau, r=r, v_leak=zero, v_threshold=theta, v_reset=zero)
 
 
 def cuba_lif(alpha: Array, beta: Array, theta: Array, dt_s: float) -> nir.NIRNode:
     """Return the node of `i[t] = alpha i[t-1] + I[t]`, `U[t] = beta U[t-1] + i[t]`, U reset to 0, i kept."""
     zero = np.zeros_like(beta)
-    return nir.CubaLIF(
-        tau_syn=dt_s / (1 - alpha),
-        tau_mem=dt_s / (1 - beta),
-        r=1 / (1 - beta),
-        v_leak=zero,
-        v_threshold=theta,
-        v_reset=zero,
-        w_in=1 / (1 - alpha),
-    )
+    (tau_syn, w_in), (tau_mem, r) = euler(alpha, dt_s), euler(beta, dt_s)
+    return nir.CubaLIF(tau_syn=tau_syn, tau_mem=tau_mem, r=r, v_leak=zero, v_threshold=theta, v_reset=zero, w_in=w_in)
+
+
+def euler(beta: Array, dt_s: float) -> tuple[Array, Array]:
+    """Return tau and r so that `v += dt/tau (r I - v)` is `v = beta v + I`.
+
+    r is the reciprocal of dt/tau as it is rounded, and not of 1 - beta: then dt/tau times r rounds to 1 or to just
+    below, and a spike of height 1 does not lift a membrane at rest over a threshold of 1.
+    """
+    tau = dt_s / (1 - beta)
+    return tau, 1 / (dt_s / tau)
 
 
 def _is_integrator(name: str, beta: Array) -> bool:
