@@ -348,7 +348,7 @@ GARBAGE = {
     "half a spike": (lambda a: put(SPIKES, lambda x: at_once(x, 0.5))(a), "a spike is 0 or 1"),
     "text": (lambda a: put(SPIKES, lambda x: x.astype("U4"))(a), "not numbers"),
     "complex": (lambda a: put("output/logits", lambda x: x + 0j)(a), "not numbers"),
-    "arithmetic": (lambda a: a.update({"unit_roundoff/core": np.array(0.5)}), "neither float32's nor float64's"),
+    "arithmetic": (lambda a: a.update({"unit_roundoff/core": np.array(0.5)}), "none of an arithmetic"),
     "two arithmetics": (lambda a: a.update({"unit_roundoff/core": np.ones(2)}), "golden recording"),
     "of no stage": (lambda a: a.update({"unit_roundoff/ghost": np.array(FLOAT32)}), "stage 'ghost'"),
 }  # fmt: skip
