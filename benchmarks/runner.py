@@ -95,7 +95,7 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
             progress(f"opening {path}")
             place = Path(scratch) / name
             place.mkdir()
-            subject = replace(open_subject(path, place, request.bundle, request.reading), name=name)
+            subject = replace(open_subject(path, place, request.bundle, request.reading, progress), name=name)
             for twin in twins:
                 check_twin(twin, subject)
             samples = load_samples(request.data, subject.recipe, subject.shapes, subject.timesteps, subject.classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from spikeport.benchmarks.bundling import bundle_recipe, export_run
 from spikeport.benchmarks.counting.layers import DenseLayer
 from spikeport.benchmarks.l2_deployment import held_by, recorded
+from spikeport.deploy.proof import prove
 from spikeport.errors import ArtefactError
 from spikeport.export.bundle import Bundle, is_bundle
 from spikeport.export.graph import Edge, IfStep
@@ -83,28 +84,39 @@ def _host_layer(stage: HostStage, timesteps: int) -> DenseLayer:
     )
 
 
-def open_subject(path: Path, scratch: Path, exported: Path | None = None, reading: NirReading | None = None) -> Subject:
-    """Open the run, bundle or NIR file at `path`.
+def open_subject(
+    path: Path,
+    scratch: Path,
+    exported: Path | None = None,
+    reading: NirReading | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Subject:
+    """Open the run, bundle or NIR file at `path`; a bundle is held against its proof.
 
     Args:
         path: of the network.
         scratch: a folder into which a run is exported, unless it is at `exported`.
         exported: the bundle of the run at `path`.
         reading: what a bare file leaves open.
+        progress: told what runs.
 
     Raises:
-        ArtefactError: it is none of these, or is damaged; or `exported` is another network's.
+        ArtefactError: it is none of these, is damaged, or is not its own proof; or `exported` is another network's.
     """
     name = path.resolve().name.removesuffix(".bundle").removesuffix(".nir")
     if path.is_file():
         return _open_nir(name, path, reading or NirReading())
     if is_bundle(path):
-        return of_bundle(name, Bundle.open(path))
+        bundle = Bundle.open(path)
+        prove(bundle, progress)
+        return of_bundle(name, bundle)
     if not path.is_dir():
         fix = "Name a folder that `spikeport train` or `export` wrote, or a .nir file"
         raise ArtefactError(str(path), "there is no such run, bundle or file", fix)
     run: Run = load_run(path)
     bundle = Bundle.open(exported) if exported else export_run(run, scratch / f"{name}.bundle")
+    if exported:
+        prove(bundle, progress)
     if bundle_recipe(bundle) != run.recipe:
         raise ArtefactError(str(exported), f"it was not exported from {path}", "Export the run again")
     assert isinstance(run.network, SpikingNetwork)

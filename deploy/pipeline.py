@@ -17,8 +17,7 @@ from spikeport.deploy.lockstep import looped_stages, run_lockstep
 from spikeport.deploy.loops import lockstep_refusal
 from spikeport.deploy.reference import ReferenceProgram
 from spikeport.errors import UsageError
-from spikeport.export.host_run import HostStepper
-from spikeport.export.onnx_stage import HostFunction
+from spikeport.export.host_run import run_host
 from spikeport.export.recording import Recording
 from spikeport.export.stages import ChipStage, HostStage, StagedNetwork
 
@@ -109,24 +108,8 @@ def _run_looped(network: StagedNetwork, looped: range, run: NetworkRun) -> None:
 
 
 def _run_host(stage: HostStage, run: NetworkRun) -> None:
-    """Call a stage with state step by step, one without on all steps at once, and a window stage once.
-
-    What a window stage answers has no time axis of its own and becomes one step; a sequence stage answers with T steps.
-    """
-    given = {node: run.tensors[tensor] for node, tensor in stage.inputs.items()}
-    steps, batch = next(iter(given.values())).shape[:2]
-    if stage.states:
-        stepper = HostStepper(stage.path, stage.states, batch)
-        rows = [stepper.step({node: x[t] for node, x in given.items()}) for t in range(steps)]
-        run.tensors |= {tensor: np.stack([row[node] for row in rows]) for node, tensor in stage.outputs.items()}
-        return
-    if stage.form == "step":
-        given = {node: x.reshape(steps * batch, *x.shape[2:]) for node, x in given.items()}
-    values = HostFunction(stage.path)(given)
-    for node, tensor in stage.outputs.items():
-        y = values[node]
-        shape = {"step": (steps, batch, *y.shape[1:]), "sequence": y.shape, "window": (1, *y.shape)}[stage.form]
-        run.tensors[tensor] = y.reshape(shape)
+    values = run_host(stage, {node: run.tensors[tensor] for node, tensor in stage.inputs.items()})
+    run.tensors |= {tensor: values[node] for node, tensor in stage.outputs.items()}
 
 
 def scores(run: NetworkRun, network: StagedNetwork) -> Array:

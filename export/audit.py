@@ -135,7 +135,13 @@ class Agreement:
         return shared / either if either else 1.0
 
 
-def audit(graph: ChipGraph, inputs_TBN: Mapping[str, ArrayLike], recording: Recording, batch: int = 64) -> Agreement:
+def audit(
+    graph: ChipGraph,
+    inputs_TBN: Mapping[str, ArrayLike],
+    recording: Recording,
+    batch: int = 64,
+    input_errors: Mapping[str, float] | None = None,
+) -> Agreement:
     """Hold `recording` against the reference interpreter on the same inputs.
 
     Args:
@@ -143,13 +149,14 @@ def audit(graph: ChipGraph, inputs_TBN: Mapping[str, ArrayLike], recording: Reco
         inputs_TBN: for each input node [T, B, *shape], as the backend was given them.
         recording: what the backend did.
         batch: samples held in memory at once; the outcome does not depend on it.
+        input_errors: for an input that is known up to rounding only, how far the recording's own may lie from it.
 
     Raises:
         ArtefactError: the recording lacks a node, or its shape does not fit the inputs.
     """
     arrays = check_inputs(graph, inputs_TBN)
     _check_recording(graph, arrays, recording)
-    audited = _Audit(graph, recording)
+    audited = _Audit(graph, recording, input_errors or {})
     samples = next(iter(arrays.values())).shape[1]
     for start in range(0, samples, batch):
         part = {n: x[:, start : start + batch] for n, x in arrays.items()}
@@ -158,14 +165,14 @@ def audit(graph: ChipGraph, inputs_TBN: Mapping[str, ArrayLike], recording: Reco
 
 
 class _Audit:
-    def __init__(self, graph: ChipGraph, recording: Recording) -> None:
+    def __init__(self, graph: ChipGraph, recording: Recording, input_errors: Mapping[str, float]) -> None:
         self.graph = graph
         self.recording = recording
         self.plain = Interpreter(graph)
         self.interpreter = Interpreter(graph, self._decide)
         # A quantised network differs by construction: nothing is put down to rounding, so every difference shows.
         roundoff = recording.unit_roundoff
-        self.bounds: Bounds = NoBounds() if roundoff is None else ErrorBounds(self.interpreter, roundoff)
+        self.bounds: Bounds = NoBounds() if roundoff is None else ErrorBounds(self.interpreter, roundoff, input_errors)
         nodes = recorded_nodes(graph)
         counts = {n: NodeAgreement(isinstance(graph.nodes[n], SPIKING)) for n in nodes}
         for node in counts.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 
 from spikeport.errors import ArtefactError
 from spikeport.export.graph import ChipGraph
-from spikeport.export.manifest import ChipSpec, HostSpec, Manifest, read_manifest
+from spikeport.export.manifest import GOLDEN, MANIFEST, ChipSpec, HostSpec, Manifest, read_manifest
 from spikeport.export.nir_file import read_nir
+from spikeport.export.onnx_files import refuse_external_data
 from spikeport.export.stages import ChipStage, HostStage, Stage, StagedNetwork, TensorRegister
 from spikeport.files import sha256
-
-MANIFEST = "manifest.json"
-GOLDEN = "golden.npz"
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -33,17 +31,27 @@ class Golden:
         inputs: each input tensor [T, B, *shape].
         nodes: for each chip stage, every recorded node [T, B, *shape].
         outputs: each output tensor [T_out, B, *shape].
+        tensors: likewise what host stages hand on; none in a bundle of a version that did not keep them.
+        hosts: for each host stage with neurons or states, what these show [T, B, *shape]; see `host_state`.
+        unit_roundoff: for each chip stage that of the arithmetic which made its recording; float32's where it is
+            not said.
     """
 
     inputs: Arrays
     nodes: Mapping[str, Arrays]
     outputs: Arrays
+    tensors: Arrays = field(default_factory=dict)
+    hosts: Mapping[str, Arrays] = field(default_factory=dict)
+    unit_roundoff: Mapping[str, float] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write `golden.npz`."""
         arrays = {f"input/{n}": x for n, x in self.inputs.items()}
         arrays |= {f"node/{s}/{n}": x for s, nodes in self.nodes.items() for n, x in nodes.items()}
         arrays |= {f"output/{n}": x for n, x in self.outputs.items()}
+        arrays |= {f"tensor/{n}": x for n, x in self.tensors.items()}
+        arrays |= {f"host/{s}/{n}": x for s, values in self.hosts.items() for n, x in values.items()}
+        arrays |= {f"unit_roundoff/{s}": np.array(u) for s, u in self.unit_roundoff.items()}
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
     @classmethod
@@ -56,22 +64,27 @@ class Golden:
         try:
             return cls._load(path)
         except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            raise ArtefactError(str(path), f"it is not a readable .npz ({error})", "Export the bundle again") from error
+            raise ArtefactError(str(path), f"it is no golden recording ({error})", "Export the bundle again") from error
 
     @classmethod
     def _load(cls, path: Path) -> Golden:
-        inputs: dict[str, NDArray[np.generic]] = {}
-        outputs: dict[str, NDArray[np.generic]] = {}
-        nodes: dict[str, dict[str, NDArray[np.generic]]] = {}
+        kinds = ("input", "output", "tensor", "unit_roundoff")
+        flat: dict[str, dict[str, NDArray[np.generic]]] = {kind: {} for kind in kinds}
+        staged: dict[str, dict[str, dict[str, NDArray[np.generic]]]] = {"node": {}, "host": {}}
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            if len(set(file.files)) != len(file.files):
+                raise ValueError("an entry stands twice")
             for key in file.files:
                 kind, _, rest = key.partition("/")
-                if kind == "node":
-                    stage, _, node = rest.partition("/")
-                    nodes.setdefault(stage, {})[node] = file[key]
+                if kind in staged:
+                    stage, _, place = rest.partition("/")
+                    staged[kind].setdefault(stage, {})[place] = file[key]
+                elif kind in flat:
+                    flat[kind][rest] = file[key]
                 else:
-                    (inputs if kind == "input" else outputs)[rest] = file[key]
-        return cls(inputs, nodes, outputs)
+                    raise ValueError(f"nothing is called '{key}'")
+        roundoff = {stage: float(u) for stage, u in flat["unit_roundoff"].items()}
+        return cls(flat["input"], staged["node"], flat["output"], flat["tensor"], staged["host"], roundoff)
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ class Bundle:
         """Open and check the bundle at `path`.
 
         Raises:
-            ArtefactError: a file is missing, or is not what the manifest's hash says.
+            ArtefactError: a file is missing, is not what the manifest's hash says, or reads others.
         """
         manifest = read_manifest(path / MANIFEST)
         hashes = {stage.file: stage.sha256 for stage in manifest.stages} | {GOLDEN: manifest.golden_sha256}
@@ -105,6 +118,7 @@ class Bundle:
         inputs = {spec.name: spec.shape for spec in manifest.inputs}
         registers = tuple(TensorRegister(spec.tensor, spec.source, spec.shape) for spec in manifest.registers)
         network = StagedNetwork(manifest.name, manifest.dt_s, inputs, manifest.outputs, stages, registers)
+        network.check_wiring()
         return cls(path, manifest, network)
 
     @cached_property
@@ -126,6 +140,7 @@ def _stage(path: Path, dt_s: float, spec: ChipSpec | HostSpec) -> Stage:
     if isinstance(spec, ChipSpec):
         graph = ChipGraph.from_nir(read_nir(path / spec.file), dt_s, spec.registers)
         return ChipStage(spec.name, graph, spec.inputs, spec.outputs)
+    refuse_external_data(path / spec.file)
     return HostStage(
         spec.name,
         path / spec.file,

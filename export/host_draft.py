@@ -123,8 +123,8 @@ class HostDraft:
         expected_TB = {name: self.values_TB[tensor].float() for name, tensor in self.outputs.items()}
         if self.states or self.neurons:
             expected_TB |= {n: x for n, x in self.inside_TB.items() if n.startswith(STATE_OUT)}
-            stepper = HostStepper(path, self.states, len(like))
-            self.agreement = verify_steps(self.name, stepper, inputs_TB, expected_TB, self.neurons, self.inside_TB)
+            stepper, names = HostStepper(path, self.states, len(like)), [neuron.name for neuron in self.neurons]
+            self.agreement = verify_steps(self.name, stepper, inputs_TB, expected_TB, names, self.inside_TB)
             return
         got = HostFunction(path)({name: x.flatten(0, 1).numpy() for name, x in inputs_TB.items()})
         differences = [host_difference(y.flatten(0, 1).numpy(), got[name]) for name, y in expected_TB.items()]

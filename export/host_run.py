@@ -1,11 +1,12 @@
-"""Running a host stage step by step under onnxruntime, which hands its own state on.
+"""Running a host stage under onnxruntime; step by step where it has state, which it is handed on.
 
-Shapes: B batch, `*` the value's own shape.
+Shapes: T time, B batch, `*` the value's own shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,40 @@ from spikeport.errors import ArtefactError
 from spikeport.export.host_state import STATE_IN, STATE_OUT
 from spikeport.export.onnx_stage import HostArray, HostFunction
 from spikeport.export.shapes import Shape
+from spikeport.export.stages import HostStage
+
+
+def run_host(stage: HostStage, inputs_TB: Mapping[str, NDArray[np.generic]]) -> dict[str, HostArray]:
+    """Return what a stage answers for its inputs, by the names in its file.
+
+    One with state is called step by step, one without on all steps at once, and a window stage once. What a window
+    stage answers has no time axis of its own and becomes one step; a sequence stage answers with T steps.
+
+    Raises:
+        ArtefactError: the file does not run on these inputs, or gives less than the stage says.
+    """
+    steps, batch = next(iter(inputs_TB.values())).shape[:2]
+    if stage.states:
+        stepper = HostStepper(stage.path, stage.states, batch)
+        rows = [stepper.step({node: x[t] for node, x in inputs_TB.items()}) for t in range(steps)]
+        return {node: np.stack([_given(stage, row, node) for row in rows]) for node in stage.outputs}
+    if stage.form == "step":
+        inputs_TB = {node: x.reshape(steps * batch, *x.shape[2:]) for node, x in inputs_TB.items()}
+    values = HostFunction(stage.path)(inputs_TB)
+    answers = {}
+    for node in stage.outputs:
+        y = _given(stage, values, node)
+        shape = {"step": (steps, batch, *y.shape[1:]), "sequence": y.shape, "window": (1, *y.shape)}[stage.form]
+        if y.size != prod(shape):
+            raise ArtefactError(str(stage.path), f"it answers '{node}' with {y.shape}", "Export the bundle again")
+        answers[node] = y.reshape(shape)
+    return answers
+
+
+def _given(stage: HostStage, values: Mapping[str, HostArray], node: str) -> HostArray:
+    if node not in values:
+        raise ArtefactError(str(stage.path), f"it gives no '{node}'", "Export the bundle again")
+    return values[node]
 
 
 class HostStepper:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spikeport.errors import ArtefactError
+from spikeport.files import plain_name, same_file
 
 SCHEMA = 1
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
 
-
-def _plain_name(name: str) -> str:
-    if PurePosixPath(name).name != name or name.startswith("."):
-        raise ValueError(f"'{name}' is not a plain file name")
-    return name
-
-
-FileName = Annotated[str, AfterValidator(_plain_name)]
+FileName = Annotated[str, AfterValidator(plain_name)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -39,7 +35,7 @@ class ChipSpec(_Model):
     """A chip stage: a NIR file with its register edges."""
 
     kind: Literal["chip"] = "chip"
-    name: str
+    name: FileName
     file: FileName
     sha256: Sha256
     registers: tuple[tuple[str, str], ...]
@@ -51,7 +47,7 @@ class HostSpec(_Model):
     """A host stage: an ONNX file; the states of a step stage go in as `state_in/<name>`, out as `state_out/<name>`."""
 
     kind: Literal["host"] = "host"
-    name: str
+    name: FileName
     file: FileName
     sha256: Sha256
     form: Literal["step", "sequence", "window"]
@@ -112,6 +108,15 @@ class Manifest(_Model):
     verification: Verification
     provenance: dict[str, Any]
 
+    @model_validator(mode="after")
+    def _a_file_for_each(self) -> Self:
+        """Refuse two stages of one name or file: what one writes, the other would overwrite."""
+        if name := same_file(stage.name for stage in self.stages):
+            raise ValueError(f"two stages are called '{name}', or take one folder on some system")
+        if name := same_file([MANIFEST, GOLDEN, *(stage.file for stage in self.stages)]):
+            raise ValueError(f"two things lie in the file '{name}', or in one on some system")
+        return self
+
     def dump(self) -> str:
         """Return the JSON text."""
         return self.model_dump_json(indent=2, by_alias=True) + "\n"
@@ -138,5 +143,5 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ArtefactError(f"{path}: {where}", first["msg"], "Export the bundle again") from error
+        where = ": ".join([str(path), *filter(None, [".".join(str(part) for part in first["loc"])])])
+        raise ArtefactError(where, first["msg"].removeprefix("Value error, "), "Export the bundle again") from error

@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeport.errors import UsageError
-from spikeport.export.bundle import GOLDEN, MANIFEST, Bundle, Golden
+from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.export.bundle import Bundle, Golden
 from spikeport.export.convert import Rewrite
 from spikeport.export.drafts import Drafts, draft
 from spikeport.export.host_draft import HostDraft
 from spikeport.export.host_state import FORGETS
-from spikeport.export.manifest import InputSpec, Manifest, RewriteSpec, Verification
+from spikeport.export.manifest import GOLDEN, MANIFEST, InputSpec, Manifest, RewriteSpec, Verification
+from spikeport.export.proof import replay
 from spikeport.export.segments import draft_network
-from spikeport.files import new_folder, refuse_existing, sha256
+from spikeport.files import new_folder, refuse_existing, same_file, sha256
 from spikeport.models.network import SpikingNetwork
 
 GOLDEN_SAMPLES = 8
@@ -78,7 +79,17 @@ def export_network(
         stages = draft(model, sample_TB, dt_s, None, check, feedback)
     with new_folder(out) as folder:
         _write(folder, stages, sample_TB, dt_s, check, description)
+        if check:
+            _check_proof(folder)
     return Bundle.open(out)
+
+
+def _check_proof(folder: Path) -> None:
+    """Replay the bundle as whoever runs it will: what would be refused there is not written."""
+    found = replay(Bundle.open(folder)).disagreement
+    if found is not None:
+        fix = "Please report this network; --no-verify writes the bundle unverified and says so"
+        raise UnfaithfulError(f"the bundle's {found.where}", f"it is not its golden recording: {found.reason}", fix)
 
 
 def _check_feedback(model: nn.Module, sample_TB: Mapping[str, Tensor], feedback: Mapping[str, int]) -> None:
@@ -115,6 +126,8 @@ def _write(
     check: bool,
     description: Description,
 ) -> None:
+    if name := same_file(stage.name for stage in drafts.stages):
+        raise UsageError(f"stage '{name}'", "two stages of the network would be called so", "Rename a segment")
     specs = tuple(stage.write(folder, i) for i, stage in enumerate(drafts.stages))
     _golden(drafts, sample_TB).save(folder / GOLDEN)
     timesteps = len(next(iter(sample_TB.values())))
@@ -143,10 +156,15 @@ def _write(
 def _golden(drafts: Drafts, sample_TB: Mapping[str, Tensor]) -> Golden:
     """The first samples, with what the model did on them."""
     few = slice(GOLDEN_SAMPLES)
+    hosts = [stage for stage in drafts.stages if isinstance(stage, HostDraft)]
+    handed_on = {tensor: host.values_TB[tensor] for host in hosts for tensor in host.outputs.values()}
     return Golden(
         {n: _compact(x[:, few].numpy()) for n, x in sample_TB.items()},
         {chip.name: {n: x[:, few] for n, x in chip.recording.nodes.items()} for chip in drafts.chips},
         {n: x[:, few].numpy() for n, x in drafts.outputs.items()},
+        {n: _compact(x[:, few].numpy()) for n, x in handed_on.items() if n not in drafts.outputs},
+        {host.name: {n: _compact(x[:, few].numpy()) for n, x in host.inside_TB.items()} for host in hosts},
+        {chip.name: u for chip in drafts.chips if (u := chip.recording.unit_roundoff) is not None},
     )
 
 

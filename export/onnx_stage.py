@@ -115,6 +115,7 @@ class HostFunction:
     def __init__(self, path: Path) -> None:
         import onnxruntime
 
+        self.path = path
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
@@ -127,10 +128,18 @@ class HostFunction:
     def __call__(self, inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, HostArray]:
         """Return the outputs by name."""
         names = [output.name for output in self.session.get_outputs()]
-        values = self.session.run(names, {n: np.ascontiguousarray(x, dtype=np.float32) for n, x in inputs.items()})
+        given = {n: np.ascontiguousarray(x, dtype=np.float32) for n, x in inputs.items()}
+        try:
+            values = self.session.run(names, given)
+        except Exception as error:
+            shapes = {n: x.shape for n, x in given.items()}
+            reason = f"onnxruntime cannot run it on {shapes} ({str(error).splitlines()[0]})"
+            raise ArtefactError(str(self.path), reason, "Export the bundle again") from error
         return dict(zip(names, values, strict=True))
 
 
 def host_difference(expected: HostArray, got: HostArray) -> float:
-    """Return the largest difference relative to the largest expected value (at least 1)."""
-    return float(np.max(np.abs(expected - got), initial=0.0) / max(1.0, float(np.max(np.abs(expected), initial=0.0))))
+    """Return the largest difference relative to the largest expected value (at least 1); NaN is no number's equal."""
+    with np.errstate(invalid="ignore"):
+        apart = float(np.max(np.abs(expected - got), initial=0.0) / max(1.0, np.max(np.abs(expected), initial=0.0)))
+    return np.inf if np.isnan(apart) else apart

@@ -9,6 +9,7 @@ takes over the backend's spike wherever it accepts one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import nir
@@ -87,10 +88,19 @@ class NoBounds:
 
 
 class ErrorBounds:
-    """Follows an interpreter and bounds a backend's deviation from it at every node."""
+    """Follows an interpreter and bounds a backend's deviation from it at every node.
 
-    def __init__(self, interpreter: Interpreter, unit_roundoff: float) -> None:
+    Args:
+        interpreter: that one.
+        unit_roundoff: of the backend's arithmetic.
+        input_errors: for each input how far the backend's own may lie from the interpreter's; 0 unless stated.
+    """
+
+    def __init__(
+        self, interpreter: Interpreter, unit_roundoff: float, input_errors: Mapping[str, float] | None = None
+    ) -> None:
         self.interpreter = interpreter
+        self.input_errors = input_errors or {}
         # The interpreter rounds too, in float64.
         self.u = unit_roundoff + np.finfo(np.float64).eps / 2
         self.membranes = {n: membrane_bound(cell, self.u) for n, cell in interpreter.neurons.items()}
@@ -135,7 +145,7 @@ class ErrorBounds:
 
     def _evaluate(self, name: str) -> Array:
         if isinstance(self.interpreter.graph.nodes[name], nir.Input):
-            return self.u * np.abs(self.interpreter.outputs[name])
+            return self.u * np.abs(self.interpreter.outputs[name]) + self.input_errors.get(name, 0.0)
         if name in self.lines:
             return self.lines[name].head()
         if name in self.membranes:

@@ -15,6 +15,7 @@ from spikeport.export.convert.feedback import Loop, zero_start
 from spikeport.export.convert.trace import forget
 from spikeport.export.cut import Cut, Part
 from spikeport.export.host_state import host_neurons
+from spikeport.export.norms import NormsInFloat64
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class PartsRun:
 
 
 def run_parts(step: Cut, sample_TB: Mapping[str, Tensor], loops: Mapping[str, Loop]) -> PartsRun:
-    """Run the parts step by step from the zero state; what `loops` carry is 0 at first."""
+    """Run the parts step by step from the zero state; what `loops` carry is 0 at first.
+
+    A chip part runs as it is recorded, so that what it hands on is its recording.
+    """
     for part in step.parts:
         forget(part.module)
     tensors: list[dict[str, Tensor]] = []
@@ -51,7 +55,8 @@ def run_parts(step: Cut, sample_TB: Mapping[str, Tensor], loops: Mapping[str, Lo
 
 
 def _run(part: Part, now: dict[str, Tensor]) -> dict[str, Tensor]:
-    result = part.module(*[now[tensor] for _, tensor in part.inputs])
+    step = NormsInFloat64(part.module).run if part.kind == "chip" else part.module
+    result = step(*[now[tensor] for _, tensor in part.inputs])
     values = result if isinstance(result, tuple | list) else (result,)
     now |= dict(zip(part.outputs, values, strict=True))
     neurons = host_neurons(part.module) if part.kind == "host" else ()

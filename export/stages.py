@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from spikeport.errors import UsageError
+from spikeport.errors import ArtefactError, UsageError
 from spikeport.export.graph import ChipGraph, Edge, IfStep
 from spikeport.export.nir_file import read_nir
 from spikeport.export.shapes import Shape
@@ -106,10 +107,40 @@ class StagedNetwork:
     stages: tuple[Stage, ...]
     registers: tuple[TensorRegister, ...] = ()
 
+    def check_wiring(self) -> None:
+        """Hold what the stages read against what there is before them.
+
+        Raises:
+            ArtefactError: a stage reads what nothing before it writes, two write the same, or a chip stage's
+                nodes are not its graph's.
+        """
+        written = {stage.name: [*stage.outputs.values()] for stage in self.stages}
+        late = {register.tensor: register.source for register in self.registers}
+        everything = [*self.inputs, *late, *chain.from_iterable(written.values())]
+        if twice := next((name for name in everything if everything.count(name) > 1), None):
+            raise _miswired(f"tensor '{twice}'", "two things of the network are called so")
+        known = {*self.inputs, *late}
+        for stage in self.stages:
+            if unknown := sorted({*stage.inputs.values()} - known):
+                raise _miswired(f"stage '{stage.name}'", f"it reads '{unknown[0]}', which nothing before it writes")
+            if not stage.inputs:
+                raise _miswired(f"stage '{stage.name}'", "it reads nothing")
+            known |= {*written[stage.name]}
+            if isinstance(stage, ChipStage):
+                graph = stage.graph
+                if stray := sorted({*stage.inputs} ^ {*graph.inputs} | {*stage.outputs} - {*graph.outputs}):
+                    raise _miswired(f"stage '{stage.name}', node '{stray[0]}'", "its graph and the stage differ in it")
+        if lost := sorted({*self.outputs, *late.values()} - known):
+            raise _miswired(f"tensor '{lost[0]}'", "no stage writes it")
+
     @property
     def chips(self) -> tuple[ChipStage, ...]:
         """The chip stages."""
         return tuple(stage for stage in self.stages if isinstance(stage, ChipStage))
+
+
+def _miswired(where: str, reason: str) -> ArtefactError:
+    return ArtefactError(where, reason, "Export the bundle again")
 
 
 def network_of_nir(

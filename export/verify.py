@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import TIES_ALLOWED, Agreement, audit
 from spikeport.export.convert import Conversion
 from spikeport.export.convert.trace import Trace, forget
 from spikeport.export.graph import SPIKING
+from spikeport.export.norms import NormsInFloat64
 from spikeport.export.recording import FLOAT32, FLOAT64, Recording
 
 
@@ -39,7 +39,7 @@ def record_model(conversion: Conversion, sample_TB: Mapping[str, Tensor]) -> Rec
     return Recording(nodes, dict.fromkeys(nodes, 0), timesteps, _roundoff(conversion))
 
 
-class _Probe(fx.Interpreter):
+class _Probe(NormsInFloat64):
     """Runs one step and keeps what the taps show."""
 
     def __init__(self, conversion: Conversion) -> None:
@@ -51,16 +51,6 @@ class _Probe(fx.Interpreter):
         for name, fx_name in conversion.outputs.items():
             self.by_call.setdefault(fx_name, []).append(name)
         self.seen: dict[str, NDArray[np.generic]] = {}
-
-    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Normalise in float64: the graph's folded form has no intermediate values, whose rounding has no bound."""
-        layer = self.fetch_attr(str(target))
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            (x,) = (*args, *kwargs.values())
-            fields = (layer.running_mean, layer.running_var, layer.weight, layer.bias)
-            mean, var, weight, bias = (f if f is None else f.double() for f in fields)
-            return F.batch_norm(x.double(), mean, var, weight, bias, eps=layer.eps).to(x.dtype)
-        return super().call_module(target, args, kwargs)
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
@@ -80,7 +70,8 @@ class _Probe(fx.Interpreter):
 
 def _roundoff(conversion: Conversion) -> float:
     kinds = {p.dtype for p in conversion.trace.module.parameters()} | {
-        b.dtype for b in conversion.trace.module.buffers() if b.is_floating_point()
+        # A forgotten state is empty, and of float32 whatever the model is.
+        b.dtype for b in conversion.trace.module.buffers() if b.is_floating_point() and b.numel()
     }
     return FLOAT64 if kinds == {torch.float64} else FLOAT32
 

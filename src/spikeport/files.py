@@ -6,11 +6,52 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from spikeport.errors import UsageError
+
+NAME_BYTES = 200
+"""The longest name, so that a number before it and a suffix behind it still fit into 255."""
+_FORBIDDEN = set('/\\:*?"<>|')
+_DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10)}
+
+
+def plain_name(name: str) -> str:
+    """Return `name` if it names a file or folder within another on every system, and nothing else.
+
+    Raises:
+        ValueError: it is a path, hidden, empty, too long, a device, or holds a sign that a system does not take.
+    """
+    fault = None
+    if not name:
+        fault = "it is empty"
+    elif bad := sorted(_FORBIDDEN & set(name)):
+        fault = f"it holds '{bad[0]}'"
+    elif not name.isprintable():
+        fault = "it holds a character that cannot be printed"
+    elif name.startswith(".") or name[-1] in ". " or name[0] == " ":
+        fault = "it begins with a dot or a space, or ends with one"
+    elif name.partition(".")[0].strip().casefold() in _DEVICES:
+        fault = "it is the name of a device"
+    elif len(name.encode()) > NAME_BYTES:
+        fault = f"it is longer than {NAME_BYTES} bytes"
+    if fault:
+        raise ValueError(f"{name[:60]!r} is not a plain file name: {fault}")
+    return name
+
+
+def same_file(names: Iterable[str]) -> str | None:
+    """Return the first of `names` that some system takes for one before it: cases and accents may be written alike."""
+    seen: set[str] = set()
+    for name in names:
+        folded = unicodedata.normalize("NFC", name.casefold())
+        if folded in seen:
+            return name
+        seen.add(folded)
+    return None
 
 
 def sha256(path: Path) -> str:

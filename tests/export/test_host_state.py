@@ -246,7 +246,7 @@ def one_difference(above: float) -> tuple[Replay, Any]:
     torch_spikes[0, 0, 7], margin[0, 0, 7] = 1, above
     inside = {"spikes/n": torch_spikes, "n": margin, "state_out/n/mem": mem}
     answers = [{"spikes/n": np.zeros(shape[1:]), "state_out/n/mem": mem[t].numpy() + np.float32(1e-6)} for t in (0, 1)]
-    neurons, replay = [HostNeuron("n", None)], Replay(answers)
+    neurons, replay = ["n"], Replay(answers)
     expected = {"state_out/n/mem": mem}
     return replay, lambda: verify_steps("host_1", replay, {"x": mem}, expected, neurons, inside)  # type: ignore[arg-type]
 

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from spikeport.cli.parser import build_parser
+from spikeport.cli.telling import end_progress
 from spikeport.errors import SpikeportError
 
 
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
+    end_progress()
     print(f"spikeport: error: {' '.join(message.split())}", file=sys.stderr)
     return code
 

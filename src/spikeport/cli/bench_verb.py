@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from spikeport.cli import suite_verb
 from spikeport.cli.floors import Floor
 from spikeport.cli.sources import backend_names, registers_of, weight_bits_of
+from spikeport.cli.telling import end_progress, report_progress
 from spikeport.errors import UsageError
 from spikeport.models.zoo import located
 
@@ -64,19 +65,12 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def report_progress(what: str) -> None:
-    """Say on a terminal what runs now; results alone go to stdout."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what} ...", end="", file=sys.stderr, flush=True)
-
-
 def write_reports(outcome: Outcome, args: argparse.Namespace) -> None:
     """Print the table, write the files asked for, and show tracebacks of failed rows on request."""
     from spikeport.benchmarks.report import print_table, write_html
     from spikeport.benchmarks.results import write_results
 
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+    end_progress()
     print_table(outcome.results)
     if os.environ.get("SPIKEPORT_DEBUG"):
         for row, trace in outcome.traces.items():

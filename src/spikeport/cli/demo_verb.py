@@ -7,8 +7,9 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
-from spikeport.cli.bench_verb import report_progress, write_reports
+from spikeport.cli.bench_verb import write_reports
 from spikeport.cli.sources import backend_names
+from spikeport.cli.telling import report_progress
 
 RECIPE = "av-digits"
 # Noise of one standard deviation on both inputs, and three epochs fewer than the recipe has.

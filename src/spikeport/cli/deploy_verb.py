@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikeport.cli.sources import backend_names, open_network, weight_bits_of
+from spikeport.cli.telling import end_progress, report_progress
 from spikeport.errors import UsageError
 from spikeport.models.zoo import located
 
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from spikeport.deploy.loihi import losses
     from spikeport.deploy.loihi.mapper.chip import load
     from spikeport.deploy.loihi.mapper.show import lines
+    from spikeport.deploy.proof import prove
     from spikeport.deploy.quantised import with_weight_bits
     from spikeport.export.verify import describe
 
@@ -39,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
     for chip in chips:
         load(chip)
     network, bundle = open_network(args)
+    if bundle:
+        prove(bundle, report_progress)
+        end_progress()
     out = args.out or Path(
         f"{located(args.network).resolve().name.removesuffix('.bundle').removesuffix('.nir')}.{name}"
     )
