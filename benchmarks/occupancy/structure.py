@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from spikeport.benchmarks.occupancy.pattern import Counts, Grid, Pattern, fan, grid_of, identity, pattern_of, union
 from spikeport.deploy.hops import Arriving, Source
 from spikeport.deploy.latency import schedule
+from spikeport.deploy.lowering.soft_reset import folded_neurons
 from spikeport.errors import UnfaithfulError
 from spikeport.export.graph import NEURONS, ChipGraph, delay_steps
 
@@ -83,8 +84,14 @@ def structure_of(graph: ChipGraph) -> Structure:
     A bias adds no synapse here, as it adds none to a neuron without synaptic state.
 
     Raises:
-        UnfaithfulError: a connection's synapses are not known, or an output reads more than a population.
+        UnfaithfulError: a connection's synapses are not known, an output reads more than a population, or a neuron
+            stands in the graph as several nodes.
     """
+    for name in folded_neurons(graph):
+        reason = "it is several nodes of the graph, and here every node with a membrane counts as a population"
+        raise UnfaithfulError(
+            f"neuron '{name}'", reason, "Deploy it with backend 'loihi', whose mapping counts it once"
+        )
     walk = _Walk(graph)
     arriving = {name: walk.arriving(name) for name in graph.order if isinstance(graph.nodes[name], NEURONS)}
     for name in graph.outputs:

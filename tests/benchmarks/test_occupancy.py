@@ -349,3 +349,14 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert sum(of["synapses"] for of in two["layers"].values()) == two["synapses"] == one["synapses"]
     assert command.main(["smal"]) == 2
     assert "Did you mean 'small'?" in capsys.readouterr().err
+
+
+def test_a_neuron_of_several_nodes_is_refused() -> None:
+    """A reset by subtraction would count as two populations and a connection."""
+    one = np.ones(3)
+    nodes = {"x": nir.Input({"input": np.array([3])}), "m": nir.LI(one * 2e-3, one, 0 * one), "s": nir.Threshold(one)}
+    nodes |= {"r": nir.Scale(-one), "out": nir.Output({"output": np.array([3])})}
+    edges = [("x", "m"), ("m", "s"), ("s", "r"), ("r", "m"), ("s", "out")]
+    graph = ChipGraph.from_nir(nir.NIRGraph(nodes, edges, type_check=False), 1e-3)
+    with pytest.raises(UnfaithfulError, match="'s': it is several nodes"):
+        structure_of(graph)
