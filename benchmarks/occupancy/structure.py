@@ -89,9 +89,7 @@ def structure_of(graph: ChipGraph) -> Structure:
     """
     for name in folded_neurons(graph):
         reason = "it is several nodes of the graph, and here every node with a membrane counts as a population"
-        raise UnfaithfulError(
-            f"neuron '{name}'", reason, "Deploy it with backend 'loihi', whose mapping counts it once"
-        )
+        raise UnfaithfulError(f"neuron '{name}'", reason, "Deploy it on 'loihi', whose mapping counts it once")
     walk = _Walk(graph)
     arriving = {name: walk.arriving(name) for name in graph.order if isinstance(graph.nodes[name], NEURONS)}
     for name in graph.outputs:
