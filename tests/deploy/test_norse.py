@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from deploy_nets import DT, EXACT, graph, inputs, readout, recurrent, sink, source
-from norse_nets import SHAPES, Branches, odd_neurons, side_by_side
+from norse_nets import SHAPES, Branches, odd_neurons
+from side_by_side import side_by_side
 from snntorch import utils
 
 import spikeport
@@ -46,7 +47,7 @@ def test_snntorchs_neurons_are_snntorchs(tmp_path: Path) -> None:
     own = [torch.stack(values).numpy() for values in zip(*steps, strict=True)]
 
     ran = run_network(network, lower_network(network, backend), {n: x.numpy() for n, x in sample.items()})
-    assert len(network.outputs) == len(own) == 14
+    assert len(network.outputs) == len(own) == 15
     for name, values in zip(network.outputs, own, strict=True):
         spikes = np.isin(values, (0, 1)).all()
         np.testing.assert_allclose(ran.tensors[name], values, rtol=0, atol=0 if spikes else 1e-5)
