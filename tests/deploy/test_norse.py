@@ -36,6 +36,15 @@ def test_every_spike_and_value_is_the_references() -> None:
     assert {name for name, node in agreement.per_node.items() if node.spikes_reference == 0} == set()
 
 
+def test_explain_says_whose_code_runs() -> None:
+    said = {verdict.kind: verdict for net in odd_neurons().values() for verdict in backend.explain(net)}
+    for kind, cell in {"LIF": "lif_box", "CubaLI": "li_box", "IF": "iaf", "Threshold": "threshold function"}.items():
+        assert cell in said[kind].reason
+        assert "not its importer" in said[kind].reason
+    assert (said["I"].fate, said["Delay"].fate) == ("rewritten", "rewritten")
+    assert said["LI"].reason.endswith("which has no LI")
+
+
 def test_snntorchs_neurons_are_snntorchs(tmp_path: Path) -> None:
     """Default resets (by subtraction, one step late), Synaptic, Lapicque, recurrent, MaxPool of spikes, Conv1d, ..."""
     net, g = Branches(), torch.Generator().manual_seed(1)
