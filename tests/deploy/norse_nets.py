@@ -1,8 +1,7 @@
-"""snnTorch's neurons as they come, NIR nodes that snnTorch does not make, and networks side by side in one graph."""
+"""snnTorch's neurons as they come, and NIR nodes that snnTorch does not make."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import nir
@@ -41,6 +40,7 @@ class Branches(nn.Module):
         self.neurons = nn.ModuleDict(kinds)
         self.weights = nn.ModuleDict({name: nn.Linear(SIZE, SIZE) for name in kinds})
         self.readout = snn.Leaky(beta=0.8, reset_mechanism="none", output=True, **hidden)
+        self.summed = snn.Leaky(beta=0.9, reset_mechanism="zero", **hidden)
         self.conv, self.grouped = nn.Conv2d(2, 4, 3, padding="same"), nn.Conv2d(4, 6, (3, 2), groups=2)
         self.seen, self.deeper, self.decided = (snn.Leaky(beta=0.8, threshold=0.5, **hidden) for _ in range(3))
         self.pool, self.flat, self.head = nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6, SIZE)
@@ -50,9 +50,10 @@ class Branches(nn.Module):
 
     def forward(self, x: Tensor, image: Tensor, series: Tensor) -> tuple[Tensor, ...]:
         spikes = [neuron(self.weights[name](x)) for name, neuron in self.neurons.items()]
+        summed = self.summed(spikes[0] + spikes[1])  # spikes of height 1 that meet a threshold of 1
         spk, mem = self.readout(x)
         seen = self.pool(self.deeper(self.grouped(self.pool(self.seen(self.conv(image))))))
-        return (*spikes, spk, mem, self.decided(self.head(self.flat(seen))), self.heard(self.filters(series)))
+        return (*spikes, summed, spk, mem, self.decided(self.head(self.flat(seen))), self.heard(self.filters(series)))
 
 
 def odd_neurons() -> dict[str, ChipGraph]:
@@ -91,11 +92,3 @@ def looped() -> ChipGraph:
     nodes |= {"back": affine(SIZE, SIZE, 1, bias=0.4), "out": sink(SIZE)}
     edges = [("x", "w"), ("w", "y"), ("y", "back"), ("back", "late"), ("late", "y"), ("y", "out")]
     return graph(nodes, edges)
-
-
-def side_by_side(graphs: Mapping[str, ChipGraph]) -> ChipGraph:
-    """Several networks as one, so that one run does for all; `name.node` is a node of the network `name`."""
-    nodes = {f"{name}.{n}": node for name, one in graphs.items() for n, node in one.nodes.items()}
-    edges = [(f"{name}.{u}", f"{name}.{w}") for name, one in graphs.items() for u, w in one.edges]
-    late = [(f"{name}.{u}", f"{name}.{w}") for name, one in graphs.items() for u, w in one.registers]
-    return graph(nodes, edges, registers=late)

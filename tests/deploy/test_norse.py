@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from deploy_nets import DT, EXACT, graph, inputs, readout, recurrent, sink, source
-from norse_nets import SHAPES, Branches, odd_neurons, side_by_side
+from norse_nets import SHAPES, Branches, odd_neurons
+from side_by_side import side_by_side
 from snntorch import utils
 
 import spikeport
@@ -35,6 +36,15 @@ def test_every_spike_and_value_is_the_references() -> None:
     assert {name for name, node in agreement.per_node.items() if node.spikes_reference == 0} == set()
 
 
+def test_explain_says_whose_code_runs() -> None:
+    said = {verdict.kind: verdict for net in odd_neurons().values() for verdict in backend.explain(net)}
+    for kind, cell in {"LIF": "lif_box", "CubaLI": "li_box", "IF": "iaf", "Threshold": "threshold function"}.items():
+        assert cell in said[kind].reason
+        assert "not its importer" in said[kind].reason
+    assert (said["I"].fate, said["Delay"].fate) == ("rewritten", "rewritten")
+    assert said["LI"].reason.endswith("which has no LI")
+
+
 def test_snntorchs_neurons_are_snntorchs(tmp_path: Path) -> None:
     """Default resets (by subtraction, one step late), Synaptic, Lapicque, recurrent, MaxPool of spikes, Conv1d, ..."""
     net, g = Branches(), torch.Generator().manual_seed(1)
@@ -46,7 +56,7 @@ def test_snntorchs_neurons_are_snntorchs(tmp_path: Path) -> None:
     own = [torch.stack(values).numpy() for values in zip(*steps, strict=True)]
 
     ran = run_network(network, lower_network(network, backend), {n: x.numpy() for n, x in sample.items()})
-    assert len(network.outputs) == len(own) == 14
+    assert len(network.outputs) == len(own) == 15
     for name, values in zip(network.outputs, own, strict=True):
         spikes = np.isin(values, (0, 1)).all()
         np.testing.assert_allclose(ran.tensors[name], values, rtol=0, atol=0 if spikes else 1e-5)
