@@ -71,7 +71,9 @@ class _Probe(NormsInFloat64):
 def _roundoff(conversion: Conversion) -> float:
     kinds = {p.dtype for p in conversion.trace.module.parameters()} | {
         # A forgotten state is empty, and of float32 whatever the model is.
-        b.dtype for b in conversion.trace.module.buffers() if b.is_floating_point() and b.numel()
+        b.dtype
+        for b in conversion.trace.module.buffers()
+        if b.is_floating_point() and b.numel()
     }
     return FLOAT64 if kinds == {torch.float64} else FLOAT32
 
