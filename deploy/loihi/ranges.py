@@ -98,7 +98,7 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
     for layer in stage.layers:
         top = worst_v[layer.name] if layer.cell.dv else np.inf
         v[layer.name] = max(_least(layer), min(HEADROOM * seen_v[layer.name], top))
-    scales = {name: input_scale(stage, name, limit[name], u, v) for name in graded}
+    scales = {name: input_scale(stage, name, graded, limit[name], u, v) for name in graded}
     return Ranges(u, v, seen_v, scales, limit, Observed(arrays, spikes))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from spikeport.deploy.cells import Cell
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
-from spikeport.deploy.stage import HopStage, Layer
+from spikeport.deploy.stage import Hop, HopStage, Layer
 
+STRONGEST = "3-bit exponent of the strongest weights"
 _SHARED_WEIGHT = 64
 _LEAST_LEVELS = 8
+_STRONGEST_TIMES_SCALE = limits.ALIGN * 2.0 ** (limits.WEIGHT_EXP_MAX + limits.WEIGHT_BITS - 1)
+"""S x the strongest weight that is sent spikes: what the largest exponent holds at any phase of its grid."""
 
 
 def membrane_decay(cell: Cell) -> int:
@@ -52,7 +55,18 @@ def _ratio(limit: float, values: NDArray[np.float64]) -> float:
     return limit / largest if largest > 0 else float("inf")
 
 
-def input_scale(stage: HopStage, name: str, largest: float, u: Mapping[str, float], v: Mapping[str, float]) -> float:
+def _strongest(hop: Hop) -> float:
+    return float(np.max(np.abs(hop.weight.data), initial=0.0))
+
+
+def input_scale(
+    stage: HopStage,
+    name: str,
+    graded: Sequence[str],
+    largest: float,
+    u: Mapping[str, float],
+    v: Mapping[str, float],
+) -> float:
     """Return the integer for 1 of a graded input: a power of two.
 
     u and v have room for a product of weight and input,
@@ -64,6 +78,7 @@ def input_scale(stage: HopStage, name: str, largest: float, u: Mapping[str, floa
     Args:
         stage: the layers.
         name: the input.
+        graded: all inputs that are not whole numbers; what else feeds the same layer has to fit its scale.
         largest: its largest magnitude.
         u: the largest |u| by layer, in the unit of v.
         v: the largest |v| by layer.
@@ -71,16 +86,26 @@ def input_scale(stage: HopStage, name: str, largest: float, u: Mapping[str, floa
     Raises:
         RefusedError: the rest is too little.
     """
+    whole = {layer.name: 0.0 for layer in stage.layers}
+    for hop in stage.hops:
+        if hop.source not in graded:
+            whole[hop.target] = max(whole[hop.target], _strongest(hop))
     room, binding = limits.PAYLOAD_MAX / largest, f"a message carries at most {limits.PAYLOAD_MAX}"
     layers = {layer.name: layer for layer in stage.layers}
     for hop in stage.hops:
-        strongest = float(np.max(np.abs(hop.weight.data), initial=0.0))
+        strongest = _strongest(hop)
         if hop.source == name and strongest:
             bound = scale_limits(layers[hop.target], u[hop.target], v[hop.target])
+            if whole[hop.target]:
+                bound[STRONGEST] = _STRONGEST_TIMES_SCALE / whole[hop.target]
             limit = min(bound, key=lambda key: bound[key])
             left = bound[limit] * strongest / limits.ALIGN / _SHARED_WEIGHT
             if left < room:
-                room, binding = left, f"the {limit} of '{hop.target}' leaves it {left * largest:.2g} levels"
+                whole = {layer.name: 0.0 for layer in stage.layers}
+    for hop in stage.hops:
+        if hop.source not in graded:
+            whole[hop.target] = max(whole[hop.target], _strongest(hop))
+    room, binding = left, f"the {limit} of '{hop.target}' leaves it {left * largest:.2g} levels"
     if room * largest < _LEAST_LEVELS:
         raise RefusedError(
             name,

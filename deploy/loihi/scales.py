@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, log2
+from math import floor
 
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.ranges import Ranges
-from spikeport.deploy.loihi.room import scale_limits
+from spikeport.deploy.loihi.room import STRONGEST, scale_limits
 from spikeport.deploy.stage import Hop, Layer
 from spikeport.weight_grid import Values, best_units, levels, stored_step
 
@@ -57,27 +57,27 @@ def choose_scale(layer: Layer, hops: Sequence[Hop], ranges: Ranges, bits: int) -
     bound = scale_limits(layer, ranges.u[layer.name], ranges.v[layer.name])
     weights = [Values.of(hop.weight.data) for hop in hops]
     units = best_units(weights, bits)
-    wanted = [unit / ranges.input_scale(hop.source) for unit, hop in zip(units, hops, strict=True)]
+    sent = [ranges.input_scale(hop.source) for hop in hops]
+    wanted = [unit / one for unit, one in zip(units, sent, strict=True)]
     if not any(wanted):
         scale, vth_mant = _whole_threshold(layer, bound, min(bound.values()))
         return Scale(scale, vth_mant, [0] * len(hops))
+    bound[STRONGEST] = limits.ALIGN * stored_step(bits) * 2.0**limits.WEIGHT_EXP_MAX / max(wanted)
     scale, vth_mant = _whole_threshold(layer, bound, _fitting(wanted, bits, min(bound.values())))
-    exponents = [_exponent(unit, bits, scale) for unit in wanted]
-    for values, hop, exponent, best in zip(weights, hops, exponents, units, strict=True):
-        unit = unit_of(exponent, bits, scale, ranges.input_scale(hop.source))
+    exponents = [_exponent(values, bits, scale, one) for values, one in zip(weights, sent, strict=True)]
+    for values, hop, exponent, best, one in zip(weights, hops, exponents, units, sent, strict=True):
+        unit = unit_of(exponent, bits, scale, one)
         _check_levels(layer, hop, values.largest / unit, best / unit, bits, bound)
     return Scale(scale, vth_mant, exponents)
 
 
 def _fitting(wanted: Sequence[float], bits: int, most: float) -> float:
     """Return S for hops whose levels should stand for `wanted`, at most `most`."""
-    units = [unit for unit in wanted if unit]
-    octaves = round(log2(max(units) / min(units)))
-    # The finest hop gets exponent 0, unless the coarsest would need more than there is.
-    lowered = min(max(octaves - limits.WEIGHT_EXP_MAX, 0), -_least_exponent(bits))
-    scale: float = limits.ALIGN * stored_step(bits) / min(units) / 2.0**lowered
-    while scale > most and lowered < -_least_exponent(bits):
-        scale, lowered = scale / 2, lowered + 1
+    # The finest hop gets exponent 0, and the shift that loses nothing where that needs too large a scale.
+    scale: float = limits.ALIGN * stored_step(bits) / min(unit for unit in wanted if unit)
+    for _ in range(-_least_exponent(bits)):
+        if scale > most:
+            scale /= 2
     return min(scale, most)
 
 
@@ -86,11 +86,10 @@ def _least_exponent(bits: int) -> int:
     return max(limits.WEIGHT_EXP_MIN, 1 - stored_step(bits).bit_length())
 
 
-def _exponent(wanted: float, bits: int, scale: float) -> int:
-    if wanted == 0:
-        return 0
-    exponent = round(log2(wanted * scale / limits.ALIGN / stored_step(bits)))
-    return min(max(exponent, _least_exponent(bits)), limits.WEIGHT_EXP_MAX)
+def _exponent(values: Values, bits: int, scale: float, input_scale: float) -> int:
+    """Return the exponent with the least squared error."""
+    exponents = range(_least_exponent(bits), limits.WEIGHT_EXP_MAX + 1) if values.largest else [0]
+    return min(exponents, key=lambda exponent: values.error(unit_of(exponent, bits, scale, input_scale), bits))
 
 
 def _whole_threshold(layer: Layer, bound: Mapping[str, float], scale: float) -> tuple[float, int]:
