@@ -13,7 +13,8 @@ from spikeport.deploy.loihi import limits
 from spikeport.deploy.stage import Hop, HopStage, Layer
 
 STRONGEST = "3-bit exponent of the strongest weights"
-_SHARED_WEIGHT = 64
+_LEAST_WEIGHT = 4
+"""What the strongest weight x 2^exponent gets at least: 8 bits of it, with the least exponent of -8, are 1/2 to 1."""
 _LEAST_LEVELS = 8
 _STRONGEST_TIMES_SCALE = limits.ALIGN * 2.0 ** (limits.WEIGHT_EXP_MAX + limits.WEIGHT_BITS - 1)
 """S x the strongest weight that is sent spikes: what the largest exponent holds at any phase of its grid."""
@@ -71,9 +72,9 @@ def input_scale(
 
     u and v have room for a product of weight and input,
 
-        S x strongest weight x largest input = 64 x weight x input in integers,
+        S x strongest weight x largest input = 64 x 2^exponent x weight x input in integers,
 
-    to be shared: the weight gets `_SHARED_WEIGHT` at least, the input the rest, as far as a message carries it.
+    to be shared: the weight with its exponent gets `_LEAST_WEIGHT`, the input the rest, as far as a message carries it.
 
     Args:
         stage: the layers.
@@ -86,31 +87,24 @@ def input_scale(
     Raises:
         RefusedError: the rest is too little.
     """
-    whole = {layer.name: 0.0 for layer in stage.layers}
-    for hop in stage.hops:
-        if hop.source not in graded:
-            whole[hop.target] = max(whole[hop.target], _strongest(hop))
-    room, binding = limits.PAYLOAD_MAX / largest, f"a message carries at most {limits.PAYLOAD_MAX}"
     layers = {layer.name: layer for layer in stage.layers}
+    room, binding = limits.PAYLOAD_MAX / largest, f"a message carries at most {limits.PAYLOAD_MAX}"
     for hop in stage.hops:
         strongest = _strongest(hop)
         if hop.source == name and strongest:
             bound = scale_limits(layers[hop.target], u[hop.target], v[hop.target])
-            if whole[hop.target]:
-                bound[STRONGEST] = _STRONGEST_TIMES_SCALE / whole[hop.target]
+            beside = [_strongest(x) for x in stage.hops if x.target == hop.target and x.source not in graded]
+            if any(beside):
+                bound[STRONGEST] = _STRONGEST_TIMES_SCALE / max(beside)
             limit = min(bound, key=lambda key: bound[key])
-            left = bound[limit] * strongest / limits.ALIGN / _SHARED_WEIGHT
+            left = bound[limit] * strongest / limits.ALIGN / _LEAST_WEIGHT
             if left < room:
-                whole = {layer.name: 0.0 for layer in stage.layers}
-    for hop in stage.hops:
-        if hop.source not in graded:
-            whole[hop.target] = max(whole[hop.target], _strongest(hop))
-    room, binding = left, f"the {limit} of '{hop.target}' leaves it {left * largest:.2g} levels"
+                room, binding = left, f"the {limit} of '{hop.target}' leaves it {left * largest:.2g} levels"
     if room * largest < _LEAST_LEVELS:
         raise RefusedError(
             name,
             f"values up to {largest:g}",
             f"{binding} beside the weights, fewer than {_LEAST_LEVELS}",
-            "Encode it as spikes, or feed it to fewer synapses",
+            "Make its weights larger against what else drives the layer, or encode it as spikes",
         )
     return float(2.0 ** np.floor(np.log2(room)))

@@ -5,8 +5,9 @@
 since u = 64 x 2^weight_exp x sum of weight x input in integers stands for S x sum of w x, and an input x is sent as
 input scale x x. `step` is the distance of two stored weights, 2 at 8 bits and 128 at 2. The unit with the least error
 (`spikeport.weight_grid`) asks for an S; the 24 bits of u and v, the bias and the threshold allow at most another. Where
-they allow less, the exponent goes below 0 first: the sum of products is then shifted right, which loses nothing as
-long as it only takes away what `step` put there.
+they allow less, the exponent goes below 0 first. The sum of products is then shifted right and rounded down. For spikes
+that goes as far as it only takes away what `step` put there. The sums of a graded input are finer, so they may
+lose up to one step of u, 64 / S of v, for as many more steps of the input.
 """
 
 from __future__ import annotations
@@ -58,37 +59,43 @@ def choose_scale(layer: Layer, hops: Sequence[Hop], ranges: Ranges, bits: int) -
     weights = [Values.of(hop.weight.data) for hop in hops]
     units = best_units(weights, bits)
     sent = [ranges.input_scale(hop.source) for hop in hops]
+    least = [_least_exponent(bits, hop.source in ranges.input_scales) for hop in hops]
     wanted = [unit / one for unit, one in zip(units, sent, strict=True)]
     if not any(wanted):
         scale, vth_mant = _whole_threshold(layer, bound, min(bound.values()))
         return Scale(scale, vth_mant, [0] * len(hops))
     bound[STRONGEST] = limits.ALIGN * stored_step(bits) * 2.0**limits.WEIGHT_EXP_MAX / max(wanted)
-    scale, vth_mant = _whole_threshold(layer, bound, _fitting(wanted, bits, min(bound.values())))
-    exponents = [_exponent(values, bits, scale, one) for values, one in zip(weights, sent, strict=True)]
+    scale, vth_mant = _whole_threshold(layer, bound, _fitting(wanted, least, bits, min(bound.values())))
+    exponents = [
+        _exponent(values, bits, scale, one, start) for values, one, start in zip(weights, sent, least, strict=True)
+    ]
     for values, hop, exponent, best, one in zip(weights, hops, exponents, units, sent, strict=True):
         unit = unit_of(exponent, bits, scale, one)
         _check_levels(layer, hop, values.largest / unit, best / unit, bits, bound)
     return Scale(scale, vth_mant, exponents)
 
 
-def _fitting(wanted: Sequence[float], bits: int, most: float) -> float:
-    """Return S for hops whose levels should stand for `wanted`, at most `most`."""
-    # The finest hop gets exponent 0, and the shift that loses nothing where that needs too large a scale.
-    scale: float = limits.ALIGN * stored_step(bits) / min(unit for unit in wanted if unit)
-    for _ in range(-_least_exponent(bits)):
-        if scale > most:
-            scale /= 2
+def _fitting(wanted: Sequence[float], least: Sequence[int], bits: int, most: float) -> float:
+    """Return S for hops whose levels should stand for `wanted`, at most `most`.
+
+    The finest hop gets exponent 0, or less where that needs too large a scale, as far as its `least` allows.
+    """
+    one = limits.ALIGN * stored_step(bits)
+    scale: float = one / min(unit for unit in wanted if unit)
+    lowest = max(one * 2.0**exponent / unit for unit, exponent in zip(wanted, least, strict=True) if unit)
+    while scale > most and scale / 2 > lowest * (1 - _ROUNDING):
+        scale /= 2
     return min(scale, most)
 
 
-def _least_exponent(bits: int) -> int:
-    """The shift to the right that takes away no more than the zeros below a stored weight."""
-    return max(limits.WEIGHT_EXP_MIN, 1 - stored_step(bits).bit_length())
+def _least_exponent(bits: int, graded: bool) -> int:
+    """The shift to the right of a sum; that of spikes takes away no more than the zeros below a stored weight."""
+    return limits.WEIGHT_EXP_MIN if graded else max(limits.WEIGHT_EXP_MIN, 1 - stored_step(bits).bit_length())
 
 
-def _exponent(values: Values, bits: int, scale: float, input_scale: float) -> int:
+def _exponent(values: Values, bits: int, scale: float, input_scale: float, least: int) -> int:
     """Return the exponent with the least squared error."""
-    exponents = range(_least_exponent(bits), limits.WEIGHT_EXP_MAX + 1) if values.largest else [0]
+    exponents = range(least, limits.WEIGHT_EXP_MAX + 1) if values.largest else [0]
     return min(exponents, key=lambda exponent: values.error(unit_of(exponent, bits, scale, input_scale), bits))
 
 
