@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isinf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,12 @@ def input_scale(
         RefusedError: the rest is too little.
     """
     layers = {layer.name: layer for layer in stage.layers}
-    room, binding = limits.PAYLOAD_MAX / largest, f"a message carries at most {limits.PAYLOAD_MAX}"
+    room, binding = (
+        limits.PAYLOAD_MAX / largest,
+        f"a message carries at most {limits.PAYLOAD_MAX}",
+    )
+    if isinf(room):
+        raise RefusedError(name, f"values up to {largest:g}", "no scale makes them whole numbers", "Scale the input up")
     for hop in stage.hops:
         strongest = _strongest(hop)
         if hop.source == name and strongest:
