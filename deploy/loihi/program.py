@@ -100,7 +100,8 @@ class LoihiProgram:
         """Run all samples.
 
         Raises:
-            UnfaithfulError: a synaptic state left its 24 bits; Loihi wraps it, and the result means nothing.
+            UnfaithfulError: a synaptic state left its 24 bits, and Loihi wraps it; or a membrane that is read did,
+                and Loihi holds it or resets it. The result means nothing.
         """
         arrays = check_inputs(self.graph, inputs_TBN)
         timesteps = len(next(iter(arrays.values())))
@@ -114,6 +115,14 @@ class LoihiProgram:
                 )
         nodes: dict[str, Array] = {}
         for layer in self.quantised.layers:
+            name = layer.layer.name
+            value = layer.layer.cell.emits == "value"
+            if value and (held := records.saturations[name] + int(np.count_nonzero(records.spikes[name]))):
+                raise UnfaithfulError(
+                    f"node '{name}'",
+                    f"its membrane, which is read, left the 24 bits {held} times on these samples",
+                    "Calibrate with samples like these",
+                )
             nodes |= node_records(layer, records.spikes, records.u, records.v)
         return recording_of(self.quantised.stage, nodes, arrays, timesteps, None)
 

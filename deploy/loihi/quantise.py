@@ -90,7 +90,7 @@ class LayerReport:
         weight_error_rms: root mean square error of these weights, relative to their own root mean square.
         input_error: half a step of a graded input, relative to its largest; over the layer's inputs the largest.
         bias_error: largest error of a bias, relative to the threshold.
-        decay_error: relative error of dv's time constant (0 where there is no decay).
+        decay_error: relative error of the decays, dv's or du's, whichever is larger (0 where there is none).
         headroom: how many times |v| may exceed the largest seen before it saturates; `None` without samples.
     """
 
@@ -267,6 +267,9 @@ def _report(layer: QuantisedLayer, hops: Sequence[QuantisedHop], ranges: Ranges)
         weight_error_rms=float(np.linalg.norm(error) / np.linalg.norm(weight)) if some else 0.0,
         input_error=max(steps),
         bias_error=float(np.max(np.abs(bias - layer.layer.bias), initial=0.0)) / unit_v,
-        decay_error=abs(layer.dv / limits.DECAY_ONE / cell.dv - 1) if cell.dv else 0.0,
+        decay_error=max(
+            abs(steps / limits.DECAY_ONE / decay - 1) if decay else 0.0
+            for steps, decay in ((layer.dv, cell.dv), (layer.du + 1, cell.du))
+        ),
         headroom=limits.STATE_MAX / (layer.scale * ranges.seen[name]) if ranges.seen.get(name) else None,
     )

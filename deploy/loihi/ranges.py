@@ -89,8 +89,8 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
             reason = f"a message carries at most {limits.PAYLOAD_MAX}"
             raise RefusedError(name, f"input up to {size:g}", reason, "Scale the input down")
     graded = [name for name, x in arrays.items() if not np.all(x == np.rint(x))]
-    # Counts of events may be higher in other samples, spikes may not.
-    limit = {name: size if size <= 1 and name not in graded else size * HEADROOM for name, size in largest.items()}
+    # Counts of events may be higher in other samples, spikes may not, even where these samples were silent.
+    limit = {name: 1.0 if size <= 1 and name not in graded else size * HEADROOM for name, size in largest.items()}
     worst_u, worst_v = _worst(stage, limit)
     seen_u, seen_v, spikes = _measure(graph, stage, arrays)
     u = {n: max(min(HEADROOM * seen_u[n], worst_u[n]), _TINY) for n in worst_u}
@@ -98,7 +98,7 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
     for layer in stage.layers:
         top = worst_v[layer.name] if layer.cell.dv else np.inf
         v[layer.name] = max(_least(layer), min(HEADROOM * seen_v[layer.name], top))
-    scales = {name: input_scale(stage, name, limit[name], u, v) for name in graded}
+    scales = {name: input_scale(stage, name, graded, limit[name], u, v) for name in graded}
     return Ranges(u, v, seen_v, scales, limit, Observed(arrays, spikes))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import isinf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +11,14 @@ from numpy.typing import NDArray
 from spikeport.deploy.cells import Cell
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
-from spikeport.deploy.stage import HopStage, Layer
+from spikeport.deploy.stage import Hop, HopStage, Layer
 
-_SHARED_WEIGHT = 64
+STRONGEST = "3-bit exponent of the strongest weights"
+_LEAST_WEIGHT = 4
+"""What the strongest weight x 2^exponent gets at least: 8 bits of it, with the least exponent of -8, are 1/2 to 1."""
 _LEAST_LEVELS = 8
+_STRONGEST_TIMES_SCALE = limits.ALIGN * 2.0 ** (limits.WEIGHT_EXP_MAX + limits.WEIGHT_BITS - 1)
+"""S x the strongest weight that is sent spikes: what the largest exponent holds at any phase of its grid."""
 
 
 def membrane_decay(cell: Cell) -> int:
@@ -52,18 +57,30 @@ def _ratio(limit: float, values: NDArray[np.float64]) -> float:
     return limit / largest if largest > 0 else float("inf")
 
 
-def input_scale(stage: HopStage, name: str, largest: float, u: Mapping[str, float], v: Mapping[str, float]) -> float:
+def _strongest(hop: Hop) -> float:
+    return float(np.max(np.abs(hop.weight.data), initial=0.0))
+
+
+def input_scale(
+    stage: HopStage,
+    name: str,
+    graded: Sequence[str],
+    largest: float,
+    u: Mapping[str, float],
+    v: Mapping[str, float],
+) -> float:
     """Return the integer for 1 of a graded input: a power of two.
 
     u and v have room for a product of weight and input,
 
-        S x strongest weight x largest input = 64 x weight x input in integers,
+        S x strongest weight x largest input = 64 x 2^exponent x weight x input in integers,
 
-    to be shared: the weight gets `_SHARED_WEIGHT` at least, the input the rest, as far as a message carries it.
+    to be shared: the weight with its exponent gets `_LEAST_WEIGHT`, the input the rest, as far as a message carries it.
 
     Args:
         stage: the layers.
         name: the input.
+        graded: all inputs that are not whole numbers; what else feeds the same layer has to fit its scale.
         largest: its largest magnitude.
         u: the largest |u| by layer, in the unit of v.
         v: the largest |v| by layer.
@@ -71,14 +88,22 @@ def input_scale(stage: HopStage, name: str, largest: float, u: Mapping[str, floa
     Raises:
         RefusedError: the rest is too little.
     """
-    room, binding = limits.PAYLOAD_MAX / largest, f"a message carries at most {limits.PAYLOAD_MAX}"
     layers = {layer.name: layer for layer in stage.layers}
+    room, binding = (
+        limits.PAYLOAD_MAX / largest,
+        f"a message carries at most {limits.PAYLOAD_MAX}",
+    )
+    if isinf(room):
+        raise RefusedError(name, f"values up to {largest:g}", "no scale makes them whole numbers", "Scale the input up")
     for hop in stage.hops:
-        strongest = float(np.max(np.abs(hop.weight.data), initial=0.0))
+        strongest = _strongest(hop)
         if hop.source == name and strongest:
             bound = scale_limits(layers[hop.target], u[hop.target], v[hop.target])
+            beside = [_strongest(x) for x in stage.hops if x.target == hop.target and x.source not in graded]
+            if any(beside):
+                bound[STRONGEST] = _STRONGEST_TIMES_SCALE / max(beside)
             limit = min(bound, key=lambda key: bound[key])
-            left = bound[limit] * strongest / limits.ALIGN / _SHARED_WEIGHT
+            left = bound[limit] * strongest / limits.ALIGN / _LEAST_WEIGHT
             if left < room:
                 room, binding = left, f"the {limit} of '{hop.target}' leaves it {left * largest:.2g} levels"
     if room * largest < _LEAST_LEVELS:
@@ -86,6 +111,6 @@ def input_scale(stage: HopStage, name: str, largest: float, u: Mapping[str, floa
             name,
             f"values up to {largest:g}",
             f"{binding} beside the weights, fewer than {_LEAST_LEVELS}",
-            "Encode it as spikes, or feed it to fewer synapses",
+            "Make its weights larger against what else drives the layer, or encode it as spikes",
         )
     return float(2.0 ** np.floor(np.log2(room)))

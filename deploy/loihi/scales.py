@@ -5,20 +5,21 @@
 since u = 64 x 2^weight_exp x sum of weight x input in integers stands for S x sum of w x, and an input x is sent as
 input scale x x. `step` is the distance of two stored weights, 2 at 8 bits and 128 at 2. The unit with the least error
 (`spikeport.weight_grid`) asks for an S; the 24 bits of u and v, the bias and the threshold allow at most another. Where
-they allow less, the exponent goes below 0 first: the sum of products is then shifted right, which loses nothing as
-long as it only takes away what `step` put there.
+they allow less, the exponent goes below 0 first. The sum of products is then shifted right and rounded down. For spikes
+that goes as far as it only takes away what `step` put there. The sums of a graded input are finer, so they may
+lose up to one step of u, 64 / S of v, for as many more steps of the input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, log2
+from math import floor
 
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.ranges import Ranges
-from spikeport.deploy.loihi.room import scale_limits
+from spikeport.deploy.loihi.room import STRONGEST, scale_limits
 from spikeport.deploy.stage import Hop, Layer
 from spikeport.weight_grid import Values, best_units, levels, stored_step
 
@@ -57,40 +58,45 @@ def choose_scale(layer: Layer, hops: Sequence[Hop], ranges: Ranges, bits: int) -
     bound = scale_limits(layer, ranges.u[layer.name], ranges.v[layer.name])
     weights = [Values.of(hop.weight.data) for hop in hops]
     units = best_units(weights, bits)
-    wanted = [unit / ranges.input_scale(hop.source) for unit, hop in zip(units, hops, strict=True)]
+    sent = [ranges.input_scale(hop.source) for hop in hops]
+    least = [_least_exponent(bits, hop.source in ranges.input_scales) for hop in hops]
+    wanted = [unit / one for unit, one in zip(units, sent, strict=True)]
     if not any(wanted):
         scale, vth_mant = _whole_threshold(layer, bound, min(bound.values()))
         return Scale(scale, vth_mant, [0] * len(hops))
-    scale, vth_mant = _whole_threshold(layer, bound, _fitting(wanted, bits, min(bound.values())))
-    exponents = [_exponent(unit, bits, scale) for unit in wanted]
-    for values, hop, exponent, best in zip(weights, hops, exponents, units, strict=True):
-        unit = unit_of(exponent, bits, scale, ranges.input_scale(hop.source))
+    bound[STRONGEST] = limits.ALIGN * stored_step(bits) * 2.0**limits.WEIGHT_EXP_MAX / max(wanted)
+    scale, vth_mant = _whole_threshold(layer, bound, _fitting(wanted, least, bits, min(bound.values())))
+    exponents = [
+        _exponent(values, bits, scale, one, start) for values, one, start in zip(weights, sent, least, strict=True)
+    ]
+    for values, hop, exponent, best, one in zip(weights, hops, exponents, units, sent, strict=True):
+        unit = unit_of(exponent, bits, scale, one)
         _check_levels(layer, hop, values.largest / unit, best / unit, bits, bound)
     return Scale(scale, vth_mant, exponents)
 
 
-def _fitting(wanted: Sequence[float], bits: int, most: float) -> float:
-    """Return S for hops whose levels should stand for `wanted`, at most `most`."""
-    units = [unit for unit in wanted if unit]
-    octaves = round(log2(max(units) / min(units)))
-    # The finest hop gets exponent 0, unless the coarsest would need more than there is.
-    lowered = min(max(octaves - limits.WEIGHT_EXP_MAX, 0), -_least_exponent(bits))
-    scale: float = limits.ALIGN * stored_step(bits) / min(units) / 2.0**lowered
-    while scale > most and lowered < -_least_exponent(bits):
-        scale, lowered = scale / 2, lowered + 1
+def _fitting(wanted: Sequence[float], least: Sequence[int], bits: int, most: float) -> float:
+    """Return S for hops whose levels should stand for `wanted`, at most `most`.
+
+    The finest hop gets exponent 0, or less where that needs too large a scale, as far as its `least` allows.
+    """
+    one = limits.ALIGN * stored_step(bits)
+    scale: float = one / min(unit for unit in wanted if unit)
+    lowest = max(one * 2.0**exponent / unit for unit, exponent in zip(wanted, least, strict=True) if unit)
+    while scale > most and scale / 2 > lowest * (1 - _ROUNDING):
+        scale /= 2
     return min(scale, most)
 
 
-def _least_exponent(bits: int) -> int:
-    """The shift to the right that takes away no more than the zeros below a stored weight."""
-    return max(limits.WEIGHT_EXP_MIN, 1 - stored_step(bits).bit_length())
+def _least_exponent(bits: int, graded: bool) -> int:
+    """The shift to the right of a sum; that of spikes takes away no more than the zeros below a stored weight."""
+    return limits.WEIGHT_EXP_MIN if graded else max(limits.WEIGHT_EXP_MIN, 1 - stored_step(bits).bit_length())
 
 
-def _exponent(wanted: float, bits: int, scale: float) -> int:
-    if wanted == 0:
-        return 0
-    exponent = round(log2(wanted * scale / limits.ALIGN / stored_step(bits)))
-    return min(max(exponent, _least_exponent(bits)), limits.WEIGHT_EXP_MAX)
+def _exponent(values: Values, bits: int, scale: float, input_scale: float, least: int) -> int:
+    """Return the exponent with the least squared error."""
+    exponents = range(least, limits.WEIGHT_EXP_MAX + 1) if values.largest else [0]
+    return min(exponents, key=lambda exponent: values.error(unit_of(exponent, bits, scale, input_scale), bits))
 
 
 def _whole_threshold(layer: Layer, bound: Mapping[str, float], scale: float) -> tuple[float, int]:
