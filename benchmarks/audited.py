@@ -44,12 +44,12 @@ def agreement_block(agreements: Mapping[str, Agreement]) -> blocks.Agreement:
 
 
 def audit_verdict(agreements: Mapping[str, Agreement], quantised: bool) -> tuple[Status, str | None]:
-    """Return the status that the audits give a row, and why; `quantised` is a mismatch by construction."""
+    """Return the status that the audits give a row, and why; a backend that is `quantised` differs by declaration."""
     differing = [agreement for agreement in agreements.values() if not agreement.exact]
     if not differing:
         return "ok", None
     worst = min(differing, key=lambda agreement: agreement.jaccard)
     if quantised:
-        share = f"{worst.mismatches} of {worst.entries} entries do"
-        return "mismatch", f"quantised to integers, so it differs from the float network by construction: {share}"
+        share = f"{worst.mismatches} of {worst.entries} entries"
+        return "quantised", f"parameters are rounded to integers, so it differs from the float network, in {share}"
     return "mismatch", describe(worst)

@@ -30,6 +30,7 @@ def render_card(results: Results) -> str:
         tuple(f"**{name}** {why}" for name, why in tables.reasons(results)),
         "## Agreement of the backends",
         tables.agreement(results),
+        tables.unproven(results),
         "## What one sample costs",
         tables.totals(results),
         "Energy, estimated and not measured:",

@@ -142,7 +142,11 @@ def _energy(comparisons: Sequence[EnergyComparison]) -> Headline:
 def _backends(rows: Sequence[Row]) -> Headline:
     exact = [row for row in rows if row.agreement and row.agreement.exact]
     ran = [row for row in rows if row.agreement]
-    others = [row.name for row in rows if row not in exact]
-    note = "different or not run: " + ", ".join(others) if others else "equal at every neuron, step and sample"
+    told: dict[str, list[str]] = {"quantised: ": [], "different or not run: ": []}
+    for row in rows:
+        if row not in exact:
+            told["quantised: " if row.status == "quantised" else "different or not run: "].append(row.name)
+    others = "; ".join(what + ", ".join(names) for what, names in told.items() if names)
+    note = others or "equal at every neuron, step and sample"
     value = f"{len(exact)} of {len(rows)}"
     return Headline("Backends spike for spike", value, f"{len(ran)} ran", note, "backend")

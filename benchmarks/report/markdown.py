@@ -16,6 +16,7 @@ def render_markdown(results: Results) -> str:
     parts += _bullets([f"**{name}** {why}" for name, why in tables.reasons(results)])
     parts += _bullets(list(tables.differences(results)))
     parts += ["## Agreement with the reference", table(tables.agreement(results))]
+    parts += _bullets(list(tables.unproven(results)))
     parts += ["## Work per sample", table(tables.totals(results))]
     if (crossings := tables.crossings(results)).rows:
         parts += ["## Between chip and host, per sample", table(crossings)]
