@@ -53,11 +53,11 @@ class Row(Block):
     A `quantised` row is of a backend that rounds parameters to integers and says so: it differs from the reference by
     that, and `agreement` says how much; a `mismatch` is of one that claims to be exact. `coverage` is what the samples
     exercised of every spiking node on a chip. `missing` gives the reason of each null among `FIGURES`, and of an empty
-    `energy`; a row that never ran gives one `reason` for all. `discrimination` is by modality: of its `embedding` and, where an L2 layer stands in front of
-    that, of the `rates` which this got. `mapping` says where the network lies on a chip, by chip (`stage/chip` where
-    there are several stages), for a backend that can place it. `quantised` says by layer what integers cost, for a
-    backend that quantises. `answers` pairs the row with another file's. `measured_also` are the joules at further
-    batch sizes, and `swept` is the condition that a sweep changed.
+    `energy`; a row that never ran gives one `reason` for all. `discrimination` is by modality: of its `embedding` and,
+    where an L2 layer stands in front of that, of the `rates` which this got. `mapping` says where the network lies on a
+    chip, by chip (`stage/chip` where there are several stages), for a backend that can place it. `quantised` says by
+    layer what integers cost, for a backend that quantises. `answers` pairs the row with another file's. `measured_also`
+    are the joules at further batch sizes, and `swept` is the condition that a sweep changed.
     """
 
     id: str

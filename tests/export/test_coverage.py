@@ -155,6 +155,37 @@ def test_without_verification_nothing_is_covered(tmp_path, caplog) -> None:
     assert caplog.text == ""
 
 
+class Memory(nn.Module):
+    """A spiking LSTM, which runs on the host, between two layers on the chip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.first = nn.Linear(3, 4), leaky()
+        self.lstm = snntorch.SLSTM(4, 4, init_hidden=True, threshold=0.05)
+        self.out, self.last = nn.Linear(4, 2), leaky()
+        with torch.no_grad():
+            self.embed.weight.mul_(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes: Tensor = self.last(self.out(self.lstm(self.first(self.embed(x)))))
+        return spikes
+
+
+def test_neurons_on_the_host_are_covered_under_their_stage(tmp_path) -> None:
+    torch.manual_seed(0)
+    net, x = Memory(), torch.rand(12, 3, 3)
+    bundle = export(net, x, 1e-3, tmp_path / "n.bundle")
+    found = bundle.manifest.verification.coverage
+    assert found is not None
+    assert list(found.per_node) == ["chip_0.first", "chip_2.last", "host_1.lstm"]
+    with torch.no_grad():
+        spikes = torch.stack([net.lstm(net.first(net.embed(step))) for step in x]) > 0
+    fired, always = spikes.any(1).any(0), spikes.all(1).all(0)
+    assert found.per_node["host_1.lstm"].never_exercised == int((~fired).sum())
+    assert found.per_node["host_1.lstm"].always == int(always.sum())
+    assert found.per_node["host_1.lstm"].share == float((fired & ~always).float().mean())
+
+
 def recorded(graph: ChipGraph, late: int) -> Recording:
     """The four neurons above, `late` steps late, silent before; the tail after them fires everywhere."""
     before, after = np.zeros((late, 2, 4), np.uint8), np.ones((2, 2, 4), np.uint8)
