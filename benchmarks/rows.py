@@ -222,8 +222,7 @@ def _finish(
     chip = {s.name: count_stage(s.graph, run.chip_inputs[s.name], run.recordings[s.name]) for s in network.chips}
     crossings = count_crossings(network, run.chip_inputs, run.recordings)
     counts = NetworkCounts(chip, subject.host_layers(samples.timesteps), crossings)
-    quantised = any(recording.unit_roundoff is None for recording in run.recordings.values())
-    status, reason = audit_verdict(agreements, quantised)
+    status, reason = audit_verdict(agreements, run.quantised)
     row = Row(
         **_about(subject, samples, name, kind, subject.recipe.seed if subject.recipe else None),
         twin=None,

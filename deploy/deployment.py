@@ -80,8 +80,7 @@ def deploy_network(
                 write_mappings(mappings[stage.name], place / "mapping.json")
             if run:
                 _save_recording(place / "recording.npz", run.recordings[stage.name])
-    quantised = {n for n, r in (run.recordings if run else {}).items() if r.unit_roundoff is None}
-    as_declared = all(agreement.exact or stage in quantised for stage, agreement in agreements.items())
+    as_declared = all(found.exact or (run and stage in run.quantised) for stage, found in agreements.items())
     coverage = cover_run(network, run) if run else None
     return Deployment(out, agreements, as_declared, mappings, losses_of(programs), run, coverage)
 

@@ -37,6 +37,11 @@ class NetworkRun:
     chip_inputs: dict[str, dict[str, Array]] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
 
+    @property
+    def quantised(self) -> frozenset[str]:
+        """The stages that differ from the float network by construction, and say so."""
+        return frozenset(stage for stage, found in self.recordings.items() if found.unit_roundoff is None)
+
 
 def lower_network(network: StagedNetwork, backend: Backend, calibration: Inputs | None = None) -> dict[str, Program]:
     """Lower every chip stage; `calibration` is sample inputs of the network.

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spikeport.benchmarks.blocks import Difference, EnergyComparison
-from spikeport.benchmarks.report import charts, discrimination, page, pareto, placement, quantised, tables, text
+from spikeport.benchmarks.report import (
+    agreement,
+    charts,
+    discrimination,
+    page,
+    pareto,
+    placement,
+    quantised,
+    tables,
+    text,
+)
 from spikeport.benchmarks.results import Results, Row
 from spikeport.files import new_file
 
@@ -73,6 +83,7 @@ def render_html(results: Results) -> str:
         losses=quantised.losses(results),
         losses_note=quantised.NOTE,
         tables=tables,
+        agreement=agreement,
         text=text,
         labels=tables.labels(results),
         shown=charts.spiking_row(results),
