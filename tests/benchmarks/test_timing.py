@@ -35,12 +35,12 @@ def test_a_quick_run_is_repeated_and_a_slow_first_one_is_no_outlier_of_the_figur
 
 
 def test_a_long_run_is_not_repeated_and_has_no_spread(monkeypatch) -> None:
-    _, block, runs = measured(monkeypatch, 1.0)
+    _, block, runs = measured(monkeypatch, 3.0)
     assert (runs, block.repeats, block.spread) == (1, 1, None)
-    assert block.ms_per_sample == pytest.approx(100)
-    _, block, runs = measured(monkeypatch, 0.6, 0.5)
+    assert block.ms_per_sample == pytest.approx(300)
+    _, block, runs = measured(monkeypatch, 1.6, 1.5)
     assert (runs, block.repeats) == (2, 2)
-    assert block.ms_per_sample == pytest.approx(55)
+    assert block.ms_per_sample == pytest.approx(155)
 
 
 @pytest.mark.parametrize("wrong", [{"spread": (3.0, 4.0)}, {"repeats": 1}, {"repeats": 0}, {"spread": (1.0, 1.5)}])
