@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from spikeport.benchmarks import blocks
 from spikeport.benchmarks.results import Status
@@ -43,13 +43,14 @@ def agreement_block(agreements: Mapping[str, Agreement]) -> blocks.Agreement:
     )
 
 
-def audit_verdict(agreements: Mapping[str, Agreement], quantised: bool) -> tuple[Status, str | None]:
-    """Return the status that the audits give a row, and why; `quantised` is a mismatch by construction."""
-    differing = [agreement for agreement in agreements.values() if not agreement.exact]
+def audit_verdict(agreements: Mapping[str, Agreement], quantised: Collection[str]) -> tuple[Status, str | None]:
+    """Return the status that the audits give a row, and why; the stages `quantised` differ by declaration."""
+    differing = {stage: agreement for stage, agreement in agreements.items() if not agreement.exact}
+    undeclared = [agreement for stage, agreement in differing.items() if stage not in quantised]
+    if undeclared:
+        return "mismatch", describe(min(undeclared, key=lambda agreement: agreement.jaccard))
     if not differing:
         return "ok", None
-    worst = min(differing, key=lambda agreement: agreement.jaccard)
-    if quantised:
-        share = f"{worst.mismatches} of {worst.entries} entries do"
-        return "mismatch", f"quantised to integers, so it differs from the float network by construction: {share}"
-    return "mismatch", describe(worst)
+    worst = min(differing.values(), key=lambda agreement: agreement.jaccard)
+    share = f"{worst.mismatches} of {worst.entries} entries"
+    return "quantised", f"parameters are rounded to integers, so it differs from the float network, in {share}"

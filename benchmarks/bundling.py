@@ -17,7 +17,14 @@ from spikeport.train.run import Run
 from spikeport.train.samples import encoded_inputs, open_dataset
 
 
-def export_run(run: Run, out: Path, samples: int = 64, check: bool = True, l2: How | None = None) -> Bundle:
+def export_run(
+    run: Run,
+    out: Path,
+    samples: int = 64,
+    check: bool = True,
+    l2: How | None = None,
+    require_coverage: float | None = None,
+) -> Bundle:
     """Export what is deployed of `run` to the new folder `out`.
 
     Args:
@@ -26,23 +33,31 @@ def export_run(run: Run, out: Path, samples: int = 64, check: bool = True, l2: H
         samples: verify on so many samples of the validation part.
         check: `False` writes unverified, and the manifest says so.
         l2: what becomes of its L2 layer, where it has one, see `spikeport.benchmarks.l2_deployment`.
+        require_coverage: the least share of every node's neurons that the samples must exercise.
 
     Raises:
         UsageError: the run is an ANN's, `out` exists, or there is no such L2 layer.
-        UnfaithfulError: the network has no faithful form.
+        UnfaithfulError: the network has no faithful form, or the samples exercise less than is required.
     """
     refuse_existing(out)
-    return export_deployed(run, deployed(run, l2), out, samples, check)
+    return export_deployed(run, deployed(run, l2), out, samples, check, require_coverage)
 
 
-def export_deployed(run: Run, found: Deployed, out: Path, samples: int = 64, check: bool = True) -> Bundle:
+def export_deployed(
+    run: Run,
+    found: Deployed,
+    out: Path,
+    samples: int = 64,
+    check: bool = True,
+    require_coverage: float | None = None,
+) -> Bundle:
     """Export a network of `run` as it is; the arguments are those of `export_run`."""
     recipe, network = run.recipe, found.network
     part = open_dataset(recipe).split("val").take(slice(samples))
     encoded = encoded_inputs(recipe, part, network.input_names, recipe.data.split_seed)
     encodings = {name: recipe.encodings[name].model_dump(mode="json") for name in network.input_names}
     description = Description(recipe.name, encodings, _provenance(run, found))
-    return export_network(network, encoded, recipe.dt_s, out, description, check)
+    return export_network(network, encoded, recipe.dt_s, out, description, check, require_coverage=require_coverage)
 
 
 def bundle_recipe(bundle: Bundle) -> Recipe | None:

@@ -32,6 +32,7 @@ from spikeport.benchmarks.named_data import about_dataset
 from spikeport.benchmarks.report import print_table
 from spikeport.benchmarks.results import Results, Row, write_results
 from spikeport.benchmarks.statistics import wilson
+from spikeport.benchmarks.timing import timing
 from spikeport.errors import SpikeportError, UnavailableError
 from spikeport.models.network import SpikingNetwork
 from spikeport.provenance import git_hash, machine, processor, versions
@@ -40,6 +41,7 @@ from spikeport.train.run import Run, load_run
 from spikeport.train.samples import equivalent, network_inputs, open_dataset
 
 ELSEWHERE = "not part of this measurement: `spikeport bench` counts and audits"
+UNKNOWN = ("coverage", "agreement", "counts", "energy", "footprint", "discrimination")
 PACKAGES = ("torch", "snntorch", "numpy", "nvidia-ml-py")
 
 
@@ -106,8 +108,6 @@ def _score(
 def _fields(run: Run, scores: Scores, batch: int, device: str) -> dict[str, Any]:
     recipe, n = run.recipe, len(scores.labels_N)
     right = int((scores.answers_N == scores.labels_N).sum())
-    per_second = n / scores.seconds
-    steps = recipe.timesteps if recipe.kind == "snn" else 1
     return {
         "id": f"{run.path.resolve().name}/{recipe.kind}@{device},batch={batch}",
         "name": recipe.kind,
@@ -122,14 +122,14 @@ def _fields(run: Run, scores: Scores, batch: int, device: str) -> dict[str, Any]
         "status": "ok",
         "reason": None,
         "accuracy": blocks.Accuracy(value=right / n, n=n, ci95=wilson(right, n)),
+        "coverage": None,
         "agreement": None,
         "stages": (),
         "counts": None,
         "energy": (),
         "measured": None,
-        "timing": blocks.Timing(ms_per_step=1e3 / per_second / steps, samples_per_s=per_second, batch=batch),
-        "missing": dict.fromkeys(("agreement", "counts", "energy", "footprint", "discrimination"), ELSEWHERE)
-        | {"measured": "not read yet"},
+        "timing": timing([scores.seconds], n, batch),
+        "missing": dict.fromkeys(UNKNOWN, ELSEWHERE) | {"measured": "not read yet"},
     }
 
 

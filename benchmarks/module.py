@@ -31,6 +31,7 @@ from spikeport.provenance import git_hash, machine, versions
 PACKAGES = ("torch", "snntorch", "numpy")
 MISSING = {
     "agreement": "a bare module was not exported, so there is nothing to hold it against",
+    "coverage": "it was counted, not recorded neuron by neuron",
     "energy": "the energy models price an exported network or a twin; export the module for them",
     "discrimination": "which of its tensors are embeddings is not known",
     "measured": "joules were not measured: no counter was asked for",
@@ -90,6 +91,7 @@ def benchmark_module(
         status="ok",
         reason=None,
         accuracy=blocks.Accuracy(value=right / n, n=n, ci95=wilson(right, n)),
+        coverage=None,
         agreement=None,
         stages=(),
         counts=model_block(counts),

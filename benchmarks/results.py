@@ -1,4 +1,4 @@
-"""`results.json`, schema 1: one object that feeds the terminal table, the HTML page and Markdown.
+"""`results.json`, schema 2: one object that feeds the terminal table, the HTML page and Markdown.
 
 A figure that is not known is null and never zero. Its reason stands in `missing` under the figure's name, or,
 for a row that never ran (`unsupported`, `unavailable`, `failed`), in the row's `reason`. NaN and infinity are
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
@@ -31,29 +31,33 @@ from spikeport.benchmarks.blocks import (
     Timing,
     unexplained,
 )
+from spikeport.benchmarks.older import from_1
 from spikeport.deploy.loihi.losses import LayerLosses
 from spikeport.deploy.loihi.mapper.blocks import ChipMapping
 from spikeport.errors import ArtefactError
+from spikeport.export.coverage import Coverage
 from spikeport.files import new_file
 
-SCHEMA = 1
+SCHEMA = 2
 
-Status = Literal["ok", "mismatch", "partial", "unsupported", "unavailable", "failed"]
+Status = Literal["ok", "quantised", "mismatch", "partial", "unsupported", "unavailable", "failed"]
+RAN_AS_DECLARED: tuple[Status, ...] = ("ok", "quantised")
 NEVER_RAN: tuple[Status, ...] = ("unsupported", "unavailable", "failed")
 
-FIGURES = ("accuracy", "agreement", "counts", "measured", "timing", "footprint", "discrimination")
-OLDER = "the file is older than this figure"
+FIGURES = ("accuracy", "coverage", "agreement", "counts", "measured", "timing", "footprint", "discrimination")
 
 
 class Row(Block):
     """One network in one place: the ANN twin, the SNN, or a backend.
 
-    `missing` gives the reason of each null among `FIGURES`, and of an empty `energy`; a row that never ran gives one
-    `reason` for all. `discrimination` is by modality: of its `embedding` and, where an L2 layer stands in front of
-    that, of the `rates` which this got. `mapping` says where the network lies on a chip, by chip (`stage/chip` where
-    there are several stages), for a backend that can place it. `quantised` says by layer what integers cost, for a
-    backend that quantises. `answers` pairs the row with another file's. `measured_also` are the joules at further
-    batch sizes, and `swept` is the condition that a sweep changed.
+    A `quantised` row is of a backend that rounds parameters to integers and says so: it differs from the reference by
+    that, and `agreement` says how much; a `mismatch` is of one that claims to be exact. `coverage` is what the samples
+    exercised of every spiking node on a chip. `missing` gives the reason of each null among `FIGURES`, and of an empty
+    `energy`; a row that never ran gives one `reason` for all. `discrimination` is by modality: of its `embedding` and,
+    where an L2 layer stands in front of that, of the `rates` which this got. `mapping` says where the network lies on a
+    chip, by chip (`stage/chip` where there are several stages), for a backend that can place it. `quantised` says by
+    layer what integers cost, for a backend that quantises. `answers` pairs the row with another file's. `measured_also`
+    are the joules at further batch sizes, and `swept` is the condition that a sweep changed.
     """
 
     id: str
@@ -71,6 +75,7 @@ class Row(Block):
     reason: str | None
     accuracy: Accuracy | None
     answers: Answers | None = None
+    coverage: Coverage | None
     agreement: Agreement | None
     stages: tuple[Stage, ...]
     counts: Counts | None
@@ -102,7 +107,7 @@ class Results(Block):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Literal[2] = Field(default=2, alias="schema")
     created: str
     spikeport: str
     git: str | None
@@ -134,7 +139,7 @@ def write_results(results: Results, path: Path) -> None:
 
 
 def read_results(path: Path) -> Results:
-    """Read a `results.json`.
+    """Read a `results.json`, of this schema or of 1.
 
     Raises:
         ArtefactError: the file is missing, no JSON, not ours, of another schema version, or damaged.
@@ -147,25 +152,12 @@ def read_results(path: Path) -> Results:
         raise ArtefactError(str(path), "it is not JSON", "Give a results.json of `spikeport bench --json`") from None
     if not isinstance(content, dict) or "schema" not in content or "rows" not in content:
         raise ArtefactError(str(path), "it is not a results.json", "Give one written by `spikeport bench --json`")
-    if content["schema"] != SCHEMA:
-        reason = f"it has schema {content['schema']!r}, this spikeport reads {SCHEMA}"
+    if content["schema"] not in (1, SCHEMA):
+        reason = f"it has schema {content['schema']!r}, this spikeport reads 1 and {SCHEMA}"
         raise ArtefactError(str(path), reason, "Run `spikeport bench` again with this version")
     try:
-        return Results.model_validate(_completed(content))
+        return Results.model_validate(from_1(content) if content["schema"] == 1 else content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "results"
         raise ArtefactError(f"{path}, {where}", first["msg"], "Run `spikeport bench` again") from None
-
-
-def _completed(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a file that may be older than some figures, with that reason in each row that lacks one."""
-    if not isinstance(content["rows"], list):
-        return content
-    later = [name for name in FIGURES if not Row.model_fields[name].is_required()]
-    rows = []
-    for row in content["rows"]:
-        if isinstance(row, dict) and row.get("status") not in NEVER_RAN and isinstance(row.get("missing"), dict):
-            row = row | {"missing": {name: OLDER for name in later if name not in row} | row["missing"]}
-        rows.append(row)
-    return content | {"rows": rows}

@@ -5,7 +5,6 @@ Shape suffixes: T time steps, N samples, K classes.
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,9 +29,10 @@ from spikeport.benchmarks.results import Row, Status
 from spikeport.benchmarks.samples import Samples
 from spikeport.benchmarks.statistics import wilson
 from spikeport.benchmarks.subject import Subject
+from spikeport.benchmarks.timing import timed
 from spikeport.benchmarks.twins import ann_id, unlike
 from spikeport.deploy.backend import Backend
-from spikeport.deploy.deployment import audit_run
+from spikeport.deploy.deployment import audit_run, cover_run
 from spikeport.deploy.mapped import by_chip, map_programs
 from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network, scores
 from spikeport.deploy.quantised import by_layer, losses_of, told_bits
@@ -59,7 +59,6 @@ class Scored:
         answers_N: the predicted classes, `None` where nothing ran.
         counts: for energy comparisons.
         run: the recordings, for the example.
-        expected: a mismatch was declared beforehand: the backend quantises.
         trace: the traceback of a row that failed.
         network: the torch network that ran, `None` for a backend.
     """
@@ -68,7 +67,6 @@ class Scored:
     answers_N: NDArray[np.int64] | None = None
     counts: NetworkCounts | AnnCounts | None = None
     run: NetworkRun | None = None
-    expected: bool = False
     trace: str | None = field(default=None, compare=False)
     network: SpikingNetwork | Twin | None = field(default=None, compare=False)
 
@@ -82,11 +80,11 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
     network = twin.network
     assert isinstance(network, Twin)
     inputs = network_inputs(network, samples)
-    answers: list[torch.Tensor] = []
-    start = time.perf_counter()
-    counts = count_ann(network, lambda: answers.append(network(inputs)), len(samples.labels_N))
-    seconds = time.perf_counter() - start
-    predicted_N = answers[0].argmax(1).numpy()
+    n = len(samples.labels_N)
+    with torch.no_grad():
+        logits_NK, took = timed(lambda: network(inputs), n)
+    counts = count_ann(network, lambda: network(inputs), n)
+    predicted_N = logits_NK.argmax(1).numpy()
     row = Row(
         **_about(subject, samples, "ann", "ann", twin.recipe.seed) | {"id": ann_id(twin, subject)},
         twin=equivalent(twin.recipe).describe(),
@@ -94,10 +92,10 @@ def ann_row(twin: Run, subject: Subject, samples: Samples, models: Sequence[Ener
         counts=ann_block(counts),
         energy=energy_rows(counts, models),
         measured=None,
-        timing=_timing(seconds, len(predicted_N), 1),
-        missing={"agreement": "the ANN is another network", **NOT_HERE},
+        timing=took,
+        missing={"agreement": "the ANN is another network", "coverage": "an ANN has no spikes", **NOT_HERE},
     )
-    row = _with(row, "footprint", _footprint(network, len(predicted_N)))
+    row = _with(row, "footprint", _footprint(network, n))
     return Scored(row, predicted_N, counts, network=network)
 
 
@@ -115,14 +113,14 @@ def snn_row(subject: Subject, samples: Samples, models: Sequence[EnergyModel]) -
     network = subject.network
     assert network is not None
     inputs = network_inputs(network, samples)
-    wrote, predicted_N, seconds = _ran(network, inputs)
+    wrote, predicted_N, took = _ran(network, inputs)
     stored = _footprint(network, len(samples.labels_N))
     embedded = embeddings(network, wrote, samples.labels_N)
     drafts = draft_network(network, inputs, subject.staged.dt_s, check=False)
     tensors = {name: x.numpy() for name, x in drafts.tensors.items()}
     given = {chip.name: {node: tensors[t] for node, t in chip.inputs.items()} for chip in drafts.chips}
-    run = NetworkRun(tensors, given, {chip.name: chip.recording for chip in drafts.chips}, seconds)
-    scored = _finish(subject, samples, "snn", "snn", run, predicted_N, models)
+    run = NetworkRun(tensors, given, {chip.name: chip.recording for chip in drafts.chips})
+    scored = _finish(subject, samples, "snn", "snn", run, predicted_N, took, models)
     row = _with(_with(scored.row, "footprint", stored), "discrimination", embedded)
     return replace(scored, row=row, network=network)
 
@@ -132,7 +130,7 @@ def trained_row(subject: Subject, samples: Samples, deployed_N: NDArray[np.int64
     network = subject.trained
     assert network is not None
     assert deployed_N is not None
-    wrote, predicted_N, seconds = _ran(network, network_inputs(network, samples))
+    wrote, predicted_N, took = _ran(network, network_inputs(network, samples))
     same = f"{int((predicted_N == deployed_N).sum())} of {len(deployed_N)} answers are the same"
     why = f"the network as trained; deployed, row snn, is its form with L2 treatment '{subject.l2}': {same}"
     row = Row(
@@ -142,8 +140,8 @@ def trained_row(subject: Subject, samples: Samples, deployed_N: NDArray[np.int64
         counts=None,
         energy=(),
         measured=None,
-        timing=_timing(seconds, len(predicted_N), samples.timesteps),
-        missing=dict.fromkeys(("agreement", "counts", "energy", "footprint"), why)
+        timing=took,
+        missing=dict.fromkeys(("agreement", "coverage", "counts", "energy", "footprint"), why)
         | {"measured": NOT_MEASURED, "discrimination": why},
     )
     row = _with(row, "discrimination", embeddings(network, wrote, samples.labels_N))
@@ -152,21 +150,19 @@ def trained_row(subject: Subject, samples: Samples, deployed_N: NDArray[np.int64
 
 def _ran(
     network: SpikingNetwork, inputs: Mapping[str, torch.Tensor]
-) -> tuple[dict[str, torch.Tensor], NDArray[np.int64], float]:
-    """Run `network` once; return all that its segments wrote, its answers, and the seconds that it took."""
-    start = time.perf_counter()
+) -> tuple[dict[str, torch.Tensor], NDArray[np.int64], blocks.Timing]:
+    """Run `network`; return all that its segments wrote, its answers, and how long it took."""
     with torch.no_grad():
-        wrote = network.tensors(inputs)
-    seconds = time.perf_counter() - start
+        wrote, took = timed(lambda: network.tensors(inputs), next(iter(inputs.values())).shape[1])
     answer = wrote[network.answer]
     logits_NK = answer if network.reads_out else answer.sum(0).flatten(1)
-    return wrote, logits_NK.argmax(1).numpy(), seconds
+    return wrote, logits_NK.argmax(1).numpy(), took
 
 
 def _unaudited(predicted_N: NDArray[np.int64], samples: Samples) -> dict[str, Any]:
     """Return the fields of a torch network that ran and has no stages to hold it against."""
     right = {"accuracy": _accuracy(predicted_N, samples), "answers": _answers(predicted_N, samples)}
-    return {"status": "ok", "reason": None, **right, "agreement": None, "stages": ()}
+    return {"status": "ok", "reason": None, **right, "coverage": None, "agreement": None, "stages": ()}
 
 
 def _footprint(network: SpikingNetwork | Twin, samples: int) -> blocks.Footprint | str:
@@ -193,9 +189,9 @@ def backend_row(
     calibration = {n: x[:, :CALIBRATION_SAMPLES] for n, x in samples.encoded.items()}
     try:
         programs = lower_network(network, backend, calibration)
-        run = run_network(network, programs, samples.encoded)
+        run, took = timed(lambda: run_network(network, programs, samples.encoded), len(samples.labels_N))
         answers_N = scores(run, network).argmax(1).astype(np.int64)
-        scored = _finish(subject, samples, name, "backend", run, answers_N, models)
+        scored = _finish(subject, samples, name, "backend", run, answers_N, took, models)
         mapping, losses = by_chip(map_programs(programs, run)), by_layer(losses_of(programs))
         condition = {**scored.row.condition, **({"weight_bits": told_bits(losses)} if losses else {})}
         found = {"mapping": mapping, "quantised": losses, "condition": condition}
@@ -218,6 +214,7 @@ def _finish(
     kind: str,
     run: NetworkRun,
     answers_N: NDArray[np.int64],
+    took: blocks.Timing,
     models: Sequence[EnergyModel],
 ) -> Scored:
     network = subject.staged
@@ -225,8 +222,7 @@ def _finish(
     chip = {s.name: count_stage(s.graph, run.chip_inputs[s.name], run.recordings[s.name]) for s in network.chips}
     crossings = count_crossings(network, run.chip_inputs, run.recordings)
     counts = NetworkCounts(chip, subject.host_layers(samples.timesteps), crossings)
-    quantised = any(recording.unit_roundoff is None for recording in run.recordings.values())
-    status, reason = audit_verdict(agreements, quantised)
+    status, reason = audit_verdict(agreements, run.quantised)
     row = Row(
         **_about(subject, samples, name, kind, subject.recipe.seed if subject.recipe else None),
         twin=None,
@@ -234,15 +230,16 @@ def _finish(
         reason=reason,
         accuracy=_accuracy(answers_N, samples),
         answers=_answers(answers_N, samples),
+        coverage=cover_run(network, run),
         agreement=agreement_block(agreements),
         stages=stage_shares(counts),
         counts=snn_block(counts),
         energy=energy_rows(counts, models),
         measured=None,
-        timing=_timing(run.seconds, len(answers_N), samples.timesteps),
+        timing=took,
         missing=NOT_HERE,
     )
-    return Scored(row, answers_N, counts, run, quantised)
+    return Scored(row, answers_N, counts, run)
 
 
 def _never_ran(
@@ -254,6 +251,7 @@ def _never_ran(
         status=status,
         reason=reason,
         accuracy=None,
+        coverage=None,
         agreement=None,
         stages=(),
         counts=None,
@@ -290,7 +288,3 @@ def _accuracy(answers_N: NDArray[np.int64], samples: Samples) -> blocks.Accuracy
 def _answers(answers_N: NDArray[np.int64], samples: Samples) -> blocks.Answers:
     right = "".join("1" if equal else "0" for equal in answers_N == samples.labels_N)
     return blocks.Answers(right=right, samples_sha256=samples.sha256)
-
-
-def _timing(seconds: float, samples: int, steps: int) -> blocks.Timing:
-    return blocks.Timing(ms_per_step=1e3 * seconds / samples / steps, samples_per_s=samples / seconds, batch=samples)

@@ -71,10 +71,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results, with the rows whose mismatch was declared beforehand, and tracebacks of failed ones."""
+    """The results, with tracebacks of failed rows."""
 
     results: Results
-    expected: frozenset[str]
     traces: dict[str, str]
 
 
@@ -106,7 +105,7 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
             for point in _points(request, path, subject, samples, place):
                 progress(f"{subject.name}: {point.sweep}={point.value:g}")
                 rows += [point.marked(s) for s in _score_at(request, point, twins, models)]
-            scored += [Scored(s.row, expected=s.expected, trace=s.trace) for s in rows]
+            scored += [Scored(s.row, trace=s.trace) for s in rows]
     results = Results(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         spikeport=spikeport.__version__,
@@ -119,8 +118,7 @@ def run_benchmark(request: Request, progress: Callable[[str], None]) -> Outcome:
         example=shown,
         reproduce=tuple(request.reproduce),
     )
-    expected = frozenset(s.row.id for s in scored if s.expected)
-    return Outcome(results, expected, {s.row.id: s.trace for s in scored if s.trace})
+    return Outcome(results, {s.row.id: s.trace for s in scored if s.trace})
 
 
 def _across(name: str, models: Sequence[EnergyModel]) -> EnergyModel:
@@ -202,9 +200,10 @@ def _metered(meter: Meter | None, samples: Samples, rows: list[Scored]) -> list[
 
 
 def _with_changed_answers(rows: list[Scored]) -> list[Scored]:
-    """Say of every mismatch how many predictions it changed, against the first spiking row."""
+    """Say of every row that differs how many predictions that changed, against the first spiking row."""
     first = next((s for s in rows if s.answers_N is not None and s.row.kind != "ann"), None)
-    return [_counted(s, first) if first and s.row.status == "mismatch" and s is not first else s for s in rows]
+    differ = ("mismatch", "quantised")
+    return [_counted(s, first) if first and s.row.status in differ and s is not first else s for s in rows]
 
 
 def _counted(scored: Scored, first: Scored) -> Scored:

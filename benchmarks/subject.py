@@ -131,7 +131,7 @@ def of_bundle(name: str, bundle: Bundle) -> Subject:
     if recipe is not None:
         classes = DATASETS.get(recipe.data.name).classes
     else:
-        classes = prod(bundle.golden().outputs[bundle.network.outputs[0]].shape[2:])
+        classes = prod(bundle.golden().outputs[bundle.network.answer].shape[2:])
     record = recorded(bundle)
     treatment = None if record is None else record.treatment
     return Subject(name, bundle.network, bundle.sha256, bundle.manifest.timesteps, classes, recipe, l2=treatment)
@@ -141,4 +141,4 @@ def _open_nir(name: str, path: Path, reading: NirReading) -> Subject:
     registers = None if reading.registers is None else list(reading.registers)
     staged = network_of_nir(path, reading.dt_s, registers, reading.if_step)
     (stage,) = staged.chips
-    return Subject(name, staged, sha256(path), None, prod(stage.graph.shapes[staged.outputs[0]]))
+    return Subject(name, staged, sha256(path), None, prod(stage.graph.shapes[staged.answer]))

@@ -16,6 +16,7 @@ from spikeport.deploy.mapped import Mappings, map_programs
 from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network
 from spikeport.deploy.quantised import Losses, losses_of
 from spikeport.export.audit import Agreement, audit
+from spikeport.export.coverage import Coverage, cover
 from spikeport.export.recording import Recording
 from spikeport.export.stages import StagedNetwork
 from spikeport.files import new_folder, refuse_existing
@@ -30,6 +31,7 @@ class Deployment:
     Attributes:
         path: its folder.
         agreements: each chip stage's audit against the reference; empty where there were no samples.
+        coverage: what the samples exercised, as the backend ran them; `None` where there were none.
         as_declared: every stage is exact, or runs on a backend that quantises and says so.
         mappings: where each chip stage lies on a chip's cores, for a backend that can say.
         losses: what integers cost each chip stage, for a backend that quantises.
@@ -42,6 +44,7 @@ class Deployment:
     mappings: Mappings = field(default_factory=dict)
     losses: Losses = field(default_factory=dict)
     run: NetworkRun | None = None
+    coverage: Coverage | None = None
 
 
 def deploy_network(
@@ -77,9 +80,9 @@ def deploy_network(
                 write_mappings(mappings[stage.name], place / "mapping.json")
             if run:
                 _save_recording(place / "recording.npz", run.recordings[stage.name])
-    quantised = {n for n, r in (run.recordings if run else {}).items() if r.unit_roundoff is None}
-    as_declared = all(agreement.exact or stage in quantised for stage, agreement in agreements.items())
-    return Deployment(out, agreements, as_declared, mappings, losses_of(programs), run)
+    as_declared = all(found.exact or (run and stage in run.quantised) for stage, found in agreements.items())
+    coverage = cover_run(network, run) if run else None
+    return Deployment(out, agreements, as_declared, mappings, losses_of(programs), run, coverage)
 
 
 def audit_run(network: StagedNetwork, run: NetworkRun) -> dict[str, Agreement]:
@@ -88,6 +91,11 @@ def audit_run(network: StagedNetwork, run: NetworkRun) -> dict[str, Agreement]:
         stage.name: audit(stage.graph, run.chip_inputs[stage.name], run.recordings[stage.name])
         for stage in network.chips
     }
+
+
+def cover_run(network: StagedNetwork, run: NetworkRun) -> Coverage:
+    """Return what a run exercised of every spiking node on a chip."""
+    return cover((stage.name, stage.graph, run.recordings[stage.name]) for stage in network.chips)
 
 
 def _save_recording(path: Path, recording: Recording) -> None:

@@ -5,7 +5,6 @@ Shapes: T time, B batch, `*` the tensor's own shape.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -32,13 +31,16 @@ class NetworkRun:
         tensors: every named tensor [T, B, *shape], inputs and outputs among them.
         chip_inputs: for each chip stage, what its input nodes were given.
         recordings: for each chip stage, what it did.
-        seconds: wall time of the chip stages, start-up of the backend included.
     """
 
     tensors: dict[str, Array]
     chip_inputs: dict[str, dict[str, Array]] = field(default_factory=dict)
     recordings: dict[str, Recording] = field(default_factory=dict)
-    seconds: float = 0.0
+
+    @property
+    def quantised(self) -> frozenset[str]:
+        """The stages that differ from the float network by construction, and say so."""
+        return frozenset(stage for stage, found in self.recordings.items() if found.unit_roundoff is None)
 
 
 def lower_network(network: StagedNetwork, backend: Backend, calibration: Inputs | None = None) -> dict[str, Program]:
@@ -90,9 +92,7 @@ def run_network(network: StagedNetwork, programs: Mapping[str, Program], inputs_
 
 def _run_chip(stage: ChipStage, program: Program, run: NetworkRun) -> None:
     given = {node: run.tensors[tensor] for node, tensor in stage.inputs.items()}
-    start = time.perf_counter()
     recording = program.run(given)
-    run.seconds += time.perf_counter() - start
     run.chip_inputs[stage.name] = given
     run.recordings[stage.name] = recording
     for node, tensor in stage.outputs.items():
@@ -100,9 +100,7 @@ def _run_chip(stage: ChipStage, program: Program, run: NetworkRun) -> None:
 
 
 def _run_looped(network: StagedNetwork, looped: range, run: NetworkRun) -> None:
-    start = time.perf_counter()
     recordings, chip_inputs = run_lockstep(network, looped, run.tensors)
-    run.seconds += time.perf_counter() - start
     run.recordings |= recordings
     run.chip_inputs |= chip_inputs
 
@@ -113,6 +111,6 @@ def _run_host(stage: HostStage, run: NetworkRun) -> None:
 
 
 def scores(run: NetworkRun, network: StagedNetwork) -> Array:
-    """Return the class scores [B, K]: the first output, summed over time (spikes are counted)."""
-    answer: Array = run.tensors[network.outputs[0]].astype(np.float64).sum(axis=0)
+    """Return the class scores [B, K]: the network's answer, summed over time (spikes are counted)."""
+    answer: Array = run.tensors[network.answer].astype(np.float64).sum(axis=0)
     return answer.reshape(len(answer), -1)

@@ -117,7 +117,8 @@ class Bundle:
         stages = tuple(_stage(path, manifest.dt_s, spec) for spec in manifest.stages)
         inputs = {spec.name: spec.shape for spec in manifest.inputs}
         registers = tuple(TensorRegister(spec.tensor, spec.source, spec.shape) for spec in manifest.registers)
-        network = StagedNetwork(manifest.name, manifest.dt_s, inputs, manifest.outputs, stages, registers)
+        answers = manifest.outputs, manifest.answer
+        network = StagedNetwork(manifest.name, manifest.dt_s, inputs, *answers, stages, registers)
         network.check_wiring()
         return cls(path, manifest, network)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from torch import Tensor, nn
 
 from spikeport.errors import UsageError
 from spikeport.export.bundle import Bundle
+from spikeport.export.coverage import lines
 from spikeport.export.network import Description, export_network
 from spikeport.provenance import machine, versions
+
+log = logging.getLogger("spikeport")
 
 PACKAGES = ("spikeport", "torch", "snntorch", "nir")
 
@@ -22,8 +26,12 @@ def export(
     out: str | Path | None = None,
     verify: bool = True,
     feedback: Mapping[str, int] | None = None,
+    require_coverage: float | None = None,
 ) -> Bundle:
     """Export a snnTorch network to a bundle, verified on `sample` at every neuron, step and sample.
+
+    A proof covers what the sample exercised: `bundle.manifest.verification.coverage` has, by spiking node, the share of
+    its neurons that fired and did not always fire. A node that never fired is not proven, and a warning is logged.
 
     Args:
         net: a module whose forward computes one time step, or, built of snnTorch's window neurons (`StateLeaky`,
@@ -34,15 +42,21 @@ def export(
         verify: `False` writes unverified, and the manifest says so.
         feedback: for `def forward(self, x, prev): ...; return out, new_prev`, where `prev` is `new_prev` of the step
             before and 0 at first: `{"prev": 1}`, its place among forward's outputs.
+        require_coverage: the least of these shares that will do, in 0 to 1; below it nothing is written.
 
     Raises:
-        UnfaithfulError: the network has no faithful form; the message names node, value, reason and fix.
+        UnfaithfulError: the network has no faithful form, or the sample exercises less of a node than is required; the
+            message names node, value, reason and fix.
         UsageError: an argument is of the wrong type, `out` exists, or the sample does not fit.
     """
     _check_arguments(net, sample, dt_s)
     folder = Path(out) if out is not None else Path(f"{type(net).__name__}.bundle")
     description = Description(folder.name.removesuffix(".bundle"), {}, {"environment": machine() | versions(PACKAGES)})
-    return export_network(net, sample, dt_s, folder, description, verify, feedback)
+    bundle = export_network(net, sample, dt_s, folder, description, verify, feedback, require_coverage)
+    found = bundle.manifest.verification.coverage
+    if found is not None and found.unproven:
+        log.warning("%s", "\n".join(lines(found)))
+    return bundle
 
 
 def _check_arguments(net: object, sample: object, dt_s: object) -> None:

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spikeport.errors import ArtefactError
+from spikeport.export.coverage import Coverage
 from spikeport.files import plain_name, same_file
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 
@@ -82,7 +83,7 @@ class Verification(_Model):
     """How the export was held against the model.
 
     `exact`: no spike of any neuron node differs on the samples but for ties within rounding. `skipped`: the user
-    asked for `--no-verify`.
+    asked for `--no-verify`. `coverage`: what the samples exercised, null where nothing was verified or it is not known.
     """
 
     status: Literal["exact", "skipped"]
@@ -90,17 +91,22 @@ class Verification(_Model):
     entries: int
     ties: int
     host_max_difference: float | None = None
+    coverage: Coverage | None = None
 
 
 class Manifest(_Model):
-    """The bundle's table of contents."""
+    """The bundle's table of contents.
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    `outputs` are all tensors that the network answers with, and `answer` is the one that scores are read from.
+    """
+
+    schema_version: Literal[2] = Field(default=2, alias="schema")
     name: str
     dt_s: float = Field(gt=0)
     timesteps: int = Field(ge=1)
     inputs: tuple[InputSpec, ...]
     outputs: tuple[str, ...]
+    answer: str
     stages: tuple[Annotated[ChipSpec | HostSpec, Field(discriminator="kind")], ...]
     registers: tuple[RegisterSpec, ...] = ()
     golden_sha256: Sha256
@@ -117,13 +123,19 @@ class Manifest(_Model):
             raise ValueError(f"two things lie in the file '{name}', or in one on some system")
         return self
 
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        if self.answer not in self.outputs:
+            raise ValueError(f"the answer '{self.answer}' is none of the outputs {list(self.outputs)}")
+        return self
+
     def dump(self) -> str:
         """Return the JSON text."""
         return self.model_dump_json(indent=2, by_alias=True) + "\n"
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read `manifest.json`.
+    """Read `manifest.json`, of this schema or an older one.
 
     Raises:
         ArtefactError: it is missing, not JSON, of another schema, or says what no manifest says.
@@ -134,14 +146,21 @@ def read_manifest(path: Path) -> Manifest:
         raise ArtefactError(str(path), "there is no manifest", "Name a bundle that `spikeport export` made") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(str(path), f"it is not readable JSON ({error})", "Export the bundle again") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+    schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
+    if schema not in (1, SCHEMA):
         raise ArtefactError(
-            str(path), f"its schema is {found}, this version reads {SCHEMA}", "Export it with this version"
+            str(path), f"its schema is {schema}, this version reads 1 and {SCHEMA}", "Export it with this version"
         )
     try:
-        return Manifest.model_validate_json(json.dumps(content))
+        return Manifest.model_validate_json(json.dumps(_from_1(content) if schema == 1 else content))
     except ValidationError as error:
         first = error.errors()[0]
         where = ": ".join([str(path), *filter(None, [".".join(str(part) for part in first["loc"])])])
         raise ArtefactError(where, first["msg"].removeprefix("Value error, "), "Export the bundle again") from error
+
+
+def _from_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest of schema 1 as one of 2: its answer was the first output, its coverage is not known."""
+    outputs = content.get("outputs")
+    answer = outputs[0] if isinstance(outputs, list) and outputs else None
+    return {**content, "schema": SCHEMA, "answer": answer}

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.bundle import Bundle, Golden
 from spikeport.export.convert import Rewrite
+from spikeport.export.coverage import Coverage, check_required, cover, require
 from spikeport.export.drafts import Drafts, draft
 from spikeport.export.host_draft import HostDraft
-from spikeport.export.host_state import FORGETS
+from spikeport.export.host_state import FORGETS, HOST_SPIKES
 from spikeport.export.manifest import GOLDEN, MANIFEST, InputSpec, Manifest, RewriteSpec, Verification
 from spikeport.export.proof import replay
 from spikeport.export.segments import draft_network
@@ -50,6 +51,7 @@ def export_network(
     description: Description,
     check: bool = True,
     feedback: Mapping[str, int] | None = None,
+    require_coverage: float | None = None,
 ) -> Bundle:
     """Write the bundle of `model` to the new folder `out`.
 
@@ -64,12 +66,15 @@ def export_network(
         check: `False` writes without verification, and the manifest says so.
         feedback: the arguments of forward that are one of its outputs of the step before (0 at first), with its place
             among them, counted from 0. They are not in the sample.
+        require_coverage: the least share of the neurons of every spiking node that the sample must exercise.
 
     Raises:
-        UnfaithfulError: the model has no faithful form, or the converted graph is not the model.
+        UnfaithfulError: the model has no faithful form, the converted graph is not the model, or the sample exercises
+            less than is required.
         UsageError: `out` exists, or the sample does not fit.
     """
     refuse_existing(out)
+    check_required(require_coverage, check)
     names = model.input_names if isinstance(model, SpikingNetwork) else None
     sample_TB = _named(model, sample, names)
     _check_feedback(model, sample_TB, feedback or {})
@@ -77,6 +82,8 @@ def export_network(
         stages = draft_network(model, sample_TB, dt_s, check)
     else:
         stages = draft(model, sample_TB, dt_s, None, check, feedback)
+    if require_coverage is not None:
+        require(_coverage(stages), require_coverage)
     with new_folder(out) as folder:
         _write(folder, stages, sample_TB, dt_s, check, description)
         if check:
@@ -143,6 +150,8 @@ def _write(
             for n, x in sample_TB.items()
         ),
         outputs=tuple(drafts.outputs),
+        # Of several outputs, the first that forward returns is what scores are read from.
+        answer=next(iter(drafts.outputs)),
         stages=specs,
         registers=drafts.registers,
         golden_sha256=sha256(folder / GOLDEN),
@@ -178,7 +187,19 @@ def _verification(drafts: Drafts, sample_TB: Mapping[str, Tensor], check: bool) 
         entries=sum(audit.entries for audit in audits) + sum(stage.entries for stage in host),
         ties=sum(audit.ties for audit in audits) + sum(stage.ties for stage in host),
         host_max_difference=max(stage.difference for stage in host) if host else None,
+        coverage=_coverage(drafts) if check else None,
     )
+
+
+def _coverage(drafts: Drafts) -> Coverage:
+    """What the sample exercised, of the chip's neurons and of those that run on the host."""
+    hosts = [stage for stage in drafts.stages if isinstance(stage, HostDraft)]
+    on_host = {
+        f"{stage.name}.{neuron.name}": stage.inside_TB[HOST_SPIKES + neuron.name].numpy()
+        for stage in hosts
+        for neuron in stage.neurons
+    }
+    return cover(((chip.name, chip.conversion.graph, chip.recording) for chip in drafts.chips), on_host)
 
 
 def _compact(x: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:

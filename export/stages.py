@@ -96,6 +96,7 @@ class StagedNetwork:
         dt_s: the time step in seconds.
         inputs: the shape of each input tensor, without time and batch.
         outputs: the tensors that the network answers with.
+        answer: the one of them that scores are read from.
         stages: in order of execution.
         registers: the loops across stages; what they span runs step by step.
     """
@@ -104,6 +105,7 @@ class StagedNetwork:
     dt_s: float
     inputs: Mapping[str, Shape]
     outputs: tuple[str, ...]
+    answer: str
     stages: tuple[Stage, ...]
     registers: tuple[TensorRegister, ...] = ()
 
@@ -158,4 +160,4 @@ def network_of_nir(
     graph = ChipGraph.from_nir(read_nir(path), dt_s, registers, if_step)
     inputs = {name: graph.shapes[name] for name in graph.inputs}
     stage = ChipStage("core", graph, {n: n for n in graph.inputs}, {n: n for n in graph.outputs})
-    return StagedNetwork(path.stem, dt_s, inputs, graph.outputs, (stage,))
+    return StagedNetwork(path.stem, dt_s, inputs, graph.outputs, graph.outputs[0], (stage,))

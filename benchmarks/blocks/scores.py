@@ -45,11 +45,29 @@ class Answers(Block):
 
 
 class Timing(Block):
-    """Wall time of the simulation on this machine; says nothing about a chip's speed."""
+    """Wall time of the whole inference on this machine, encoding left out; says nothing about a chip's speed.
 
-    ms_per_step: Amount
+    Attributes:
+        ms_per_sample: the median over the repeats, all steps together.
+        samples_per_s: its inverse.
+        batch: samples that one run takes at once.
+        repeats: how many runs, null where the file does not know it.
+        spread: the fastest and the slowest of them, ms a sample; null of a single run.
+    """
+
+    ms_per_sample: Amount
     samples_per_s: Amount
     batch: Annotated[int, Field(ge=1)]
+    repeats: Annotated[int, Field(ge=1)] | None
+    spread: tuple[Amount, Amount] | None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Timing:
+        if self.spread is not None and not self.spread[0] <= self.ms_per_sample <= self.spread[1]:
+            raise ValueError(f"{self.ms_per_sample} ms a sample is outside its spread {list(self.spread)}")
+        if self.spread is not None and (self.repeats or 1) < 2:
+            raise ValueError("a spread needs at least two runs")
+        return self
 
 
 class Difference(Block):

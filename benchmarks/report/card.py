@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeport.benchmarks.report import tables, text
+from spikeport.benchmarks.report import agreement, tables, text
 from spikeport.benchmarks.report.markdown import document
 from spikeport.benchmarks.report.tables import Table
 from spikeport.benchmarks.results import Results, Row
@@ -29,7 +29,8 @@ def render_card(results: Results) -> str:
         tables.differences(results),
         tuple(f"**{name}** {why}" for name, why in tables.reasons(results)),
         "## Agreement of the backends",
-        tables.agreement(results),
+        agreement.table(results),
+        agreement.unproven(results),
         "## What one sample costs",
         tables.totals(results),
         "Energy, estimated and not measured:",

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spikeport.benchmarks.blocks import Difference, EnergyComparison
-from spikeport.benchmarks.report import charts, discrimination, page, pareto, placement, quantised, tables, text
+from spikeport.benchmarks.report import (
+    agreement,
+    charts,
+    discrimination,
+    page,
+    pareto,
+    placement,
+    quantised,
+    tables,
+    text,
+)
 from spikeport.benchmarks.results import Results, Row
 from spikeport.files import new_file
 
@@ -73,6 +83,7 @@ def render_html(results: Results) -> str:
         losses=quantised.losses(results),
         losses_note=quantised.NOTE,
         tables=tables,
+        agreement=agreement,
         text=text,
         labels=tables.labels(results),
         shown=charts.spiking_row(results),
@@ -142,7 +153,11 @@ def _energy(comparisons: Sequence[EnergyComparison]) -> Headline:
 def _backends(rows: Sequence[Row]) -> Headline:
     exact = [row for row in rows if row.agreement and row.agreement.exact]
     ran = [row for row in rows if row.agreement]
-    others = [row.name for row in rows if row not in exact]
-    note = "different or not run: " + ", ".join(others) if others else "equal at every neuron, step and sample"
+    told: dict[str, list[str]] = {"quantised: ": [], "different or not run: ": []}
+    for row in rows:
+        if row not in exact:
+            told["quantised: " if row.status == "quantised" else "different or not run: "].append(row.name)
+    others = "; ".join(what + ", ".join(names) for what, names in told.items() if names)
+    note = others or "equal at every neuron, step and sample"
     value = f"{len(exact)} of {len(rows)}"
     return Headline("Backends spike for spike", value, f"{len(ran)} ran", note, "backend")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from spikeport.benchmarks.report import discrimination, placement, quantised, tables
+from spikeport.benchmarks.report import agreement, discrimination, placement, quantised, tables
 from spikeport.benchmarks.report.tables import Table
 from spikeport.benchmarks.results import Results
 
@@ -15,7 +15,8 @@ def render_markdown(results: Results) -> str:
     parts += [table(tables.summary(results)), "  \n".join(tables.LEGEND)]
     parts += _bullets([f"**{name}** {why}" for name, why in tables.reasons(results)])
     parts += _bullets(list(tables.differences(results)))
-    parts += ["## Agreement with the reference", table(tables.agreement(results))]
+    parts += ["## Agreement with the reference", table(agreement.table(results))]
+    parts += _bullets(list(agreement.unproven(results)))
     parts += ["## Work per sample", table(tables.totals(results))]
     if (crossings := tables.crossings(results)).rows:
         parts += ["## Between chip and host, per sample", table(crossings)]

@@ -9,12 +9,16 @@ from typing import TypeAlias
 from spikeport.benchmarks.blocks import DenseNode, Difference, NeuronNode, SynapseNode
 from spikeport.benchmarks.report import text
 from spikeport.benchmarks.results import NEVER_RAN, Results, Row
+from spikeport.export.coverage import NodeCoverage
 
 LEGEND = (
-    "ok | mismatch | partial | unsupported | unavailable | failed.  - = not known, never zero.",
+    "ok | quantised (differs by declared rounding) | mismatch | partial | unsupported | unavailable | failed.  "
+    "- = not known, never zero.",
     "accuracy: percent correct [95 % Wilson interval].  agreement: spikes against the reference interpreter.",
+    "coverage: neurons that fired and did not always fire on these samples, of the node with the fewest.",
     "MACs, ACs: operations per sample that a zero-skipping machine does (an ANN's MACs: dense).",
     "energy = estimate, not measured: low to high over each model's constants.",
+    "ms/sample: wall time of a whole inference on this machine, median [fastest, slowest] of the repeats.",
 )
 
 
@@ -56,7 +60,7 @@ def summary(results: Results) -> Table:
 def summary_of(rows: Sequence[Named]) -> Table:
     """Return one line for each of these rows."""
     models = list(dict.fromkeys(e.model for _, row in rows for e in row.energy if e.summary))
-    header = ("name", "status", "accuracy ↑", "agreement ↑", "MACs", "ACs", *models, "ms/step")
+    header = ("name", "status", "accuracy ↑", "agreement ↑", "coverage ↑", "MACs", "ACs", *models, "ms/sample")
     return Table(header, tuple(_summary_row(row, label, models) for label, row in rows), text_columns=2)
 
 
@@ -71,10 +75,11 @@ def _summary_row(row: Row, label: str, models: list[str]) -> tuple[str, ...]:
         row.status,
         text.accuracy(row.accuracy),
         text.agreement(row.agreement),
+        text.coverage(row.coverage),
         text.amount(macs),
         text.amount(per_sample.synops_ac if per_sample else None),
         *(text.energy_range(estimates.get(model)) for model in models),
-        text.UNKNOWN if row.timing is None else f"{row.timing.ms_per_step:.3g}",
+        text.timing(row.timing),
     )
 
 
@@ -170,46 +175,27 @@ def crossings(results: Results) -> Table:
 
 def per_node(row: Row) -> Table:
     """Return the counts of every node of a row."""
-    header = ("node", "kind", "size", "spikes", "rate", "ACs", "MACs", "dense MACs", "updates")
+    header = ("node", "kind", "size", "spikes", "rate", "coverage", "ACs", "MACs", "dense MACs", "updates")
     nodes = row.counts.per_node if row.counts else {}
-    return Table(header, tuple((name, *_node_cells(node)) for name, node in nodes.items()), text_columns=2)
+    covered = row.coverage.per_node if row.coverage else {}
+    lines = tuple((name, *_node_cells(node, covered.get(name))) for name, node in nodes.items())
+    return Table(header, lines, text_columns=2)
 
 
-def _node_cells(node: NeuronNode | SynapseNode | DenseNode) -> tuple[str, ...]:
+def _node_cells(node: NeuronNode | SynapseNode | DenseNode, covered: NodeCoverage | None) -> tuple[str, ...]:
     dash = text.UNKNOWN
     if isinstance(node, NeuronNode):
         rate = dash if node.rate is None else f"{node.rate:.4f}"
         size, updates = f"{text.amount(node.neurons)} neurons", text.amount(node.neuron_updates)
-        return ("neurons", size, text.amount(node.spikes), rate, dash, dash, dash, updates)
+        share = dash if covered is None else covered.percent
+        return ("neurons", size, text.amount(node.spikes), rate, share, dash, dash, dash, updates)
     size = f"{text.amount(node.weights)} weights"
     dense = text.amount(node.dense_macs)
     if isinstance(node, SynapseNode):
-        return ("synapses", size, dash, dash, text.amount(node.synops_ac), text.amount(node.synops_mac), dense, dash)
+        events = (text.amount(node.synops_ac), text.amount(node.synops_mac))
+        return ("synapses", size, dash, dash, dash, *events, dense, dash)
     kind = "dense" if node.passes == 1 else f"dense, {node.passes} passes"
-    return (kind, size, dash, dash, dash, text.amount(node.nonzero_macs), dense, dash)
-
-
-def agreement(results: Results) -> Table:
-    """Return how each row compares with the reference interpreter, and why where it does not."""
-    label = labels(results)
-    header = ("name", "status", "verdict", "equal entries", "Jaccard", "ties", "latency", "first divergence, reason")
-    return Table(header, tuple(_agreement_row(r, label[r.id]) for r in results.rows if r.kind != "ann"), text_columns=2)
-
-
-def _agreement_row(row: Row, label: str) -> tuple[str, ...]:
-    reason = row.reason or ""
-    a = row.agreement
-    if a is None:
-        why = reason or row.missing.get("agreement", "")
-        return (label, row.status, *[text.UNKNOWN] * 5, why)
-    latency = max(a.latency_steps.values(), default=0)
-    if d := a.first_divergence:
-        where = f"step {d.step}, node {d.node}, neuron {list(d.neuron)}, margin {d.margin:.3g}"
-        reason = f"{where}. {reason}" if reason else where
-    verdict = "exact" if a.exact else "differs"
-    equal = f"{int(a.spikes * 1e6) / 1e4:.4f} %"
-    steps = f"{latency} step" if latency == 1 else f"{latency} steps"
-    return (label, row.status, verdict, equal, f"{a.jaccard:.4f}", str(a.ties), steps, reason)
+    return (kind, size, dash, dash, dash, dash, text.amount(node.nonzero_macs), dense, dash)
 
 
 def energy(results: Results) -> Table:

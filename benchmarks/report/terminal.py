@@ -8,11 +8,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spikeport.benchmarks.report import compare, matching, placement, sides, tables
+from spikeport.benchmarks.report import agreement, compare, matching, placement, sides, tables
 from spikeport.benchmarks.results import Results
 
-PIPE_WIDTH = 140
-_COLOURS = {"ok": "green", "mismatch": "red", "failed": "red", "partial": "yellow"}
+PIPE_WIDTH = 160
+_COLOURS = {"ok": "green", "quantised": "cyan", "mismatch": "red", "failed": "red", "partial": "yellow"}
 
 
 def render_table(results: Results) -> RenderableType:
@@ -59,6 +59,6 @@ def _table(content: tables.Table) -> Table:
 
 def _below(results: Results) -> list[Text]:
     lines = [Text(f"{name}  {why}") for name, why in tables.reasons(results)]
-    lines += [Text(sentence) for sentence in tables.differences(results)]
+    lines += [Text(sentence) for sentence in (*agreement.unproven(results), *tables.differences(results))]
     lines += [Text(f"{name}: {verdict}") for name, verdict in tables.verdicts(results, short=True)]
     return lines + [Text(note, style="italic") for note in tables.notes(results)]

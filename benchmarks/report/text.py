@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spikeport.benchmarks.blocks import Accuracy, Agreement, EnergyEstimate
+from spikeport.benchmarks.blocks import Accuracy, Agreement, EnergyEstimate, Timing
+from spikeport.export.coverage import Coverage
 
 UNKNOWN = "-"
 
@@ -52,6 +53,19 @@ def agreement(value: Agreement | None) -> str:
         return f"exact, {value.ties} {ties}" if value.ties else "exact"
     # Rounded down, so that what differs never reads as 100 %.
     return f"{int(value.spikes * 1e4) / 1e4:.4f}"
+
+
+def coverage(value: Coverage | None) -> str:
+    """Return the share of exercised neurons in the node that has the fewest: `87.5 %`."""
+    return UNKNOWN if value is None or value.least is None else value.least.percent
+
+
+def timing(value: Timing | None) -> str:
+    """Return milliseconds a sample with the spread over the repeats: `3.5 [3.4, 3.9]`."""
+    if value is None:
+        return UNKNOWN
+    middle = f"{value.ms_per_sample:.3g}"
+    return middle if value.spread is None else f"{middle} [{value.spread[0]:.3g}, {value.spread[1]:.3g}]"
 
 
 def picojoules(value: float | None) -> str:

@@ -17,6 +17,7 @@ from spikeport.benchmarks.energy.estimate import energy_rows
 from spikeport.benchmarks.energy.verdict import compare
 from spikeport.benchmarks.results import Results, Row
 from spikeport.benchmarks.statistics import wilson
+from spikeport.export.coverage import Coverage, NodeCoverage
 
 N = 1000
 NOTE = "pairs are class-matched, not recorded together; no speaker known"
@@ -26,6 +27,7 @@ NOT_MEASURED = {
     "footprint": "a backend stores the network in its own form",
     "discrimination": "the network has no embeddings that are known",
 }
+NOT_SPIKING = {"agreement": "the ANN is another network", "coverage": "an ANN has no spikes"}
 
 ANN = AnnCounts(
     N,
@@ -92,6 +94,21 @@ def agreement(exact: bool) -> blocks.Agreement:
     )
 
 
+def covered(neurons: int, never: int, always: int = 0) -> NodeCoverage:
+    share = (neurons - never - always) / neurons
+    return NodeCoverage(neurons=neurons, share=share, never_exercised=never, always=always)
+
+
+COVERAGE = Coverage(
+    per_node={
+        "image_lif1": covered(1728, 0),
+        "image_lif2": covered(384, 48),
+        "audio_lif": covered(128, 0),
+        "fused_lif": covered(128, 0),
+    }
+)
+
+
 def row(name: str, kind: str, counts: NetworkCounts | AnnCounts | None, **changes) -> Row:
     ann = isinstance(counts, AnnCounts)
     fields = {
@@ -109,13 +126,14 @@ def row(name: str, kind: str, counts: NetworkCounts | AnnCounts | None, **change
         "status": "ok",
         "reason": None,
         "accuracy": accuracy(985),
+        "coverage": None if ann else COVERAGE,
         "agreement": None if ann else agreement(True),
         "stages": () if counts is None or isinstance(counts, AnnCounts) else stage_shares(counts),
         "counts": None if counts is None else ann_block(counts) if isinstance(counts, AnnCounts) else snn_block(counts),
         "energy": () if counts is None else energy_rows(counts, energy.load_all()),
         "measured": None,
-        "timing": blocks.Timing(ms_per_step=0.214, samples_per_s=290.0, batch=N),
-        "missing": NOT_MEASURED | ({"agreement": "the ANN is another network"} if ann else {}),
+        "timing": blocks.Timing(ms_per_sample=3.45, samples_per_s=290.0, batch=N, repeats=3, spread=(3.2, 4.1)),
+        "missing": NOT_MEASURED | (NOT_SPIKING if ann else {}),
     }
     return Row(**(fields | changes))
 
@@ -150,7 +168,7 @@ def example() -> blocks.Example:
 
 
 def results(**changes) -> Results:
-    never = {"accuracy": None, "agreement": None, "timing": None, "missing": {}}
+    never = {"accuracy": None, "coverage": None, "agreement": None, "timing": None, "missing": {}}
     rows = (
         row("ann", "ann", ANN, accuracy=accuracy(989)),
         row("snn", "snn", snn()),
@@ -160,8 +178,8 @@ def results(**changes) -> Results:
             "lava-fixed",
             "backend",
             snn(1.06),
-            status="mismatch",
-            reason="quantised to integers, so it differs from the float network by construction",
+            status="quantised",
+            reason="parameters are rounded to integers, so it differs from the float network",
             accuracy=accuracy(981),
             agreement=agreement(False),
         ),

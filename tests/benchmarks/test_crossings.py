@@ -62,7 +62,9 @@ def test_every_tensor_between_chip_and_host_crosses_once_a_way(tmp_path):
         chip("b", "m", "answer"),
         chip("c", "m", "unread"),
     )
-    network = StagedNetwork("n", 1e-3, {"x": (2,)}, ("answer",), stages, (TensorRegister("back", "answer", (2,)),))
+    network = StagedNetwork(
+        "n", 1e-3, {"x": (2,)}, ("answer",), "answer", stages, (TensorRegister("back", "answer", (2,)),)
+    )
     x, m = np.zeros((T, B, 2)), np.zeros((T, B, 2))
     x[0, 0, 0] = x[2, 1, 1] = 1
     m[1] = [[-0.5, 2.0], [0.0, 1.0]]
@@ -82,7 +84,7 @@ def test_every_tensor_between_chip_and_host_crosses_once_a_way(tmp_path):
 
 
 def test_a_tensor_between_two_chip_stages_does_not_cross():
-    network = StagedNetwork("n", 1e-3, {"x": (2,)}, ("y",), (chip("a", "x", "s"), chip("b", "s", "y")))
+    network = StagedNetwork("n", 1e-3, {"x": (2,)}, ("y",), "y", (chip("a", "x", "s"), chip("b", "s", "y")))
     ones = np.ones((T, B, 2))
     found = count_crossings(network, {"a": {"in": ones}, "b": {"in": ones}}, dict.fromkeys("ab", recording(ones)))
     assert [(c.tensor, c.to) for c in found] == [("x", "chip"), ("y", "host")]
@@ -91,7 +93,7 @@ def test_a_tensor_between_two_chip_stages_does_not_cross():
 def test_a_register_from_chip_to_chip_does_not_cross():
     """The tensor that a reads is b's of the step before: it never leaves the chip."""
     stages = (chip("a", "back", "s"), chip("b", "s", "y"))
-    network = StagedNetwork("n", 1e-3, {}, (), stages, (TensorRegister("back", "y", (2,)),))
+    network = StagedNetwork("n", 1e-3, {}, (), "", stages, (TensorRegister("back", "y", (2,)),))
     ones = np.ones((T, B, 2))
     assert count_crossings(network, {"a": {"in": ones}, "b": {"in": ones}}, dict.fromkeys("ab", recording(ones))) == ()
 

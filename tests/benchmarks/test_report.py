@@ -13,7 +13,8 @@ import plotly.offline
 import pytest
 from rich.console import Console
 
-from spikeport.benchmarks.report import render_html, render_markdown, render_table, text, write_html
+from spikeport.benchmarks.report import render_card, render_html, render_markdown, render_table, text, write_html
+from spikeport.export.coverage import Coverage
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PLACES = {(h, a) for h in ("src", "href", "action", "data", "poster") for a in ("http:", "https:", "//")}
@@ -37,7 +38,12 @@ def terminal(results) -> str:
 
 def test_terminal_table():
     shown = terminal(bench.results())
-    assert re.search(r"^snn +ok +98\.5 \[97\.5, 99\.1\] +exact, 2 ties +27\.9k +183k +11\.9-293 nJ", shown, re.M)
+    snn = next(line for line in shown.splitlines() if line.startswith("snn "))
+    assert re.match(r"snn +ok +98\.5 \[97\.5, 99\.1\] +exact, 2 ties +87\.5 % +27\.9k +183k +11\.9-293 nJ", snn)
+    assert snn.endswith(" 3.45 [3.2, 4.1]")
+    assert re.search(r"^lava-fixed +quantised +98\.1 .* 0\.9912 +87\.5 %", shown, re.M)
+    assert "lava-fixed  quantised: parameters are rounded to integers" in shown
+    assert "mismatch:" not in shown
     assert "energy = estimate, not measured" in shown
     assert bench.NOTE in shown
     assert "no Python 3.10 is found" in shown
@@ -71,6 +77,23 @@ class _Outside(HTMLParser):
                 self.found.append(f"{tag} {name}={value}")
             if tag == "h2" and name == "id":
                 self.sections.append(value)
+
+
+def test_a_node_that_never_fired_is_named_in_every_form():
+    """In the rows where it did not, once; a row on samples that drive it is not among them."""
+    dead = Coverage(per_node=bench.COVERAGE.per_node | {"image_lif2": bench.covered(384, 384)})
+    rows = (bench.row("snn", "snn", bench.snn(), coverage=dead), bench.row("norse", "backend", bench.snn()))
+    rows += (bench.row("reference", "backend", bench.snn(), coverage=dead),)
+    results = bench.results(rows=rows, comparisons=(), differences=())
+    line = "snn, reference: not proven: image_lif2 never fired: give more samples, or samples that drive it"
+    assert re.search(r"^snn +ok .* exact, 2 ties +0 %", terminal(results), re.M)
+    for shown in (terminal(results), render_markdown(results), render_card(results), own(render_html(results))):
+        assert shown.count(line) == 1
+    assert "not proven" not in terminal(bench.results())
+    shown = render_markdown(bench.results())
+    assert "| image_lif2 | neurons | 384 neurons | 300 | 0.0488 | 87.5 % | - |" in shown
+    assert "| fused_lif | neurons | 128 neurons | 310 | 0.1514 | 100 % | - |" in shown
+    assert "| readout | dense | 1.28k weights | - | - | - | - |" in shown
 
 
 def test_page_is_self_contained(page):

@@ -21,10 +21,10 @@ def test_round_trip(tmp_path):
     write_results(results, path)
     assert read_results(path) == results
     content = json.loads(path.read_text())
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     agreed = (
-        "id name kind twin model bundle seed dataset condition dt_s timesteps status reason accuracy agreement "
-        "stages counts energy measured timing"
+        "id name kind twin model bundle seed dataset condition dt_s timesteps status reason accuracy coverage "
+        "agreement stages counts energy measured timing"
     )
     assert set(agreed.split()) <= set(content["rows"][0]), "the names of design.md"
 
@@ -45,6 +45,8 @@ def test_totals_are_exact_and_means_divide_them():
         ({"missing": {**bench.NOT_MEASURED, "timing": "lost"}}, "both|a value and a reason"),
         ({"missing": {**bench.NOT_MEASURED, "typo": "x"}}, "typo"),
         ({"status": "mismatch"}, "mismatch without a reason"),
+        ({"status": "quantised"}, "quantised without a reason"),
+        ({"coverage": None}, "'coverage' is null without a reason"),
         ({"energy": ()}, "energy"),
         ({"surprise": 1}, "surprise"),
         ({"dt_s": float("nan")}, "dt_s"),
@@ -58,7 +60,7 @@ def test_a_row_refuses(changes, match):
 def test_nan_and_infinity_are_refused_deep_inside():
     for bad in (float("nan"), float("inf")):
         with pytest.raises(ValidationError, match="finite"):
-            blocks.Timing(ms_per_step=bad, samples_per_s=1, batch=1)
+            blocks.Timing(ms_per_sample=bad, samples_per_s=1, batch=1, repeats=1, spread=None)
 
 
 def test_an_estimate_is_whole_or_explained():
@@ -83,7 +85,7 @@ def test_rows_are_unique_and_comparisons_name_them():
         ("not json", "not JSON"),
         ("[1]", "not a results.json"),
         ('{"suite": "counting", "rows": []}', "not a results.json"),
-        ('{"schema": 7, "rows": []}', "schema 7, this spikeport reads 1"),
+        ('{"schema": 7, "rows": []}', "schema 7, this spikeport reads 1 and 2"),
         ('{"schema": 1, "rows": [{"id": "a"}]}', "created"),
         (None, "cannot be read"),
     ],
@@ -100,8 +102,8 @@ def test_a_foreign_file_is_refused_with_the_path(tmp_path, content, match):
 def test_a_file_with_nan_is_refused(tmp_path):
     path = tmp_path / "results.json"
     write_results(bench.results(), path)
-    path.write_text(path.read_text().replace('"ms_per_step": 0.214', '"ms_per_step": NaN', 1))
-    with pytest.raises(ArtefactError, match=r"rows\.0\.timing\.ms_per_step"):
+    path.write_text(path.read_text().replace('"ms_per_sample": 3.45', '"ms_per_sample": NaN', 1))
+    with pytest.raises(ArtefactError, match=r"rows\.0\.timing\.ms_per_sample"):
         read_results(path)
 
 

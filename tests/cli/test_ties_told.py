@@ -117,5 +117,5 @@ def test_how_an_audit_came_out(agreement: Agreement, words: str) -> None:
 def test_the_stage_that_differs_is_told_not_the_one_with_the_lowest_jaccard() -> None:
     """An exact stage with an allowed tie, beside one of values that mismatch and whose few spikes are all shared."""
     stages = {"exact": agreed(10**6, ties=1, shared=99), "values": agreed(1000, mismatches=5)}
-    status, reason = audit_verdict(stages, quantised=False)
+    status, reason = audit_verdict(stages, quantised=())
     assert (status, reason) == ("mismatch", describe(stages["values"]))

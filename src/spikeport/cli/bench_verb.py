@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from spikeport.cli import suite_verb
+from spikeport.cli.covering import rows_lack
 from spikeport.cli.floors import Floor
 from spikeport.cli.sources import backend_names, registers_of, weight_bits_of
 from spikeport.cli.telling import end_progress, report_progress
@@ -16,7 +17,7 @@ from spikeport.errors import UsageError
 from spikeport.models.zoo import located
 
 if TYPE_CHECKING:
-    from spikeport.benchmarks.results import Results, Row
+    from spikeport.benchmarks.results import Results
     from spikeport.benchmarks.runner import Outcome
 
 
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from spikeport.benchmarks.samples import DataRequest
     from spikeport.benchmarks.subject import NirReading
     from spikeport.benchmarks.sweep import Sweep
+    from spikeport.export.coverage import check_required
 
     networks = [located(path) for path in args.networks]
     if (args.dt is not None or args.register or args.if_step) and not any(path.is_file() for path in networks):
@@ -38,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--dt, --register, --if-step", reason, "Drop them")
     _check_files(args)
     floors = [Floor.parse(text) for text in args.floor]
+    check_required(args.require_coverage, verified=True)
     request = Request(
         networks=networks,
         backend_names=backend_names(args.backend, []),
@@ -55,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     write_reports(outcome, args)
     code = _verdict(outcome, every="all" in (args.backend or []))
     if any([floor.misses(outcome.results) for floor in floors]):  # noqa: C419 - name every miss
+        code = 1
+    if rows_lack(outcome.results, args.require_coverage):
         code = 1
     if args.measure_energy is not None and _unmeasured(outcome.results):
         code = 1
@@ -93,15 +98,14 @@ def _check_files(args: argparse.Namespace) -> None:
 
 def _verdict(outcome: Outcome, every: bool) -> int:
     """Return 1 where a requested row failed; with `all`, what this machine lacks is no failure."""
+    from spikeport.benchmarks.results import RAN_AS_DECLARED
+
     excused = {"unavailable", "unsupported"} if every else set()
-    bad = [row for row in outcome.results.rows if not _fine(row, outcome) and row.status not in excused]
+    fine = {*RAN_AS_DECLARED, *excused}
+    bad = [row for row in outcome.results.rows if row.status not in fine]
     for row in bad:
         print(f"failed: {row.id} is {row.status}: {row.reason}", file=sys.stderr)
     return 1 if bad else 0
-
-
-def _fine(row: Row, outcome: Outcome) -> bool:
-    return row.status == "ok" or (row.status == "mismatch" and row.id in outcome.expected)
 
 
 def _unmeasured(results: Results) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spikeport.cli.covering import lacks
 from spikeport.cli.sources import backend_names, open_network, weight_bits_of
 from spikeport.cli.telling import end_progress, report_progress
 from spikeport.errors import UsageError
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from spikeport.deploy.loihi.mapper.show import lines
     from spikeport.deploy.proof import prove
     from spikeport.deploy.quantised import with_weight_bits
+    from spikeport.export.coverage import check_required
+    from spikeport.export.coverage import lines as coverage_lines
     from spikeport.export.verify import describe
 
     (name,) = backend_names([args.backend], [])
@@ -51,11 +54,17 @@ def run(args: argparse.Namespace) -> int:
     if args.compare and golden is None:
         reason = "a bare .nir file carries no samples to compare on"
         raise UsageError(f"--compare {args.compare}", reason, "Deploy a bundle")
+    if args.require_coverage is not None and golden is None:
+        reason = "a bare .nir file carries no samples to cover anything"
+        raise UsageError(f"--require-coverage {args.require_coverage:g}", reason, "Deploy a bundle")
+    check_required(args.require_coverage, verified=True)
     deployed = deploy_network(network, backend, out, golden, args.samples, chips)
     for stage, agreement in deployed.agreements.items():
         other = "quantised, so another network than the float one" if stage in deployed.losses else "MISMATCH"
         verdict = "exact" if agreement.exact else other
         print(f"{stage}: {verdict}, {describe(agreement)}, Jaccard {agreement.jaccard:.4f}")
+    if deployed.coverage is not None:
+        print("\n".join(coverage_lines(deployed.coverage)))
     for stage, layers in deployed.losses.items():
         print(f"{stage} in integers, {_basis_of(layers)}:")
         print("\n".join(f"  {line}" for line in losses.lines(layers)))
@@ -67,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
     same = not args.compare or _compares(args, network, deployed, golden)
     print(f"deployment: {out}")
     print(f"next: spikeport bench {args.network} --backend {name}")
-    return 0 if deployed.as_declared and same else 1
+    covered = not lacks(out.name, deployed.coverage, args.require_coverage)
+    return 0 if deployed.as_declared and same and covered else 1
 
 
 def _compares(args: argparse.Namespace, network: StagedNetwork, deployed: Deployment, golden: Inputs | None) -> bool:

@@ -18,6 +18,7 @@ def run(args: argparse.Namespace) -> int:
     """Export a run to a bundle, and to ONNX where that is asked for."""
     from spikeport.benchmarks.bundling import export_run
     from spikeport.benchmarks.l2_deployment import recorded
+    from spikeport.export.coverage import lines
     from spikeport.files import refuse_existing
     from spikeport.models.twin import Twin
     from spikeport.train.run import load_run
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if args.onnx and isinstance(trained.network, Twin):
         return _ann(args, trained, trained.network)
     out = args.out or Path(f"{trained.path.resolve().name}.bundle")
-    bundle = export_run(trained, out, args.samples, check=not args.no_verify, l2=args.l2)
+    bundle = export_run(trained, out, args.samples, not args.no_verify, args.l2, args.require_coverage)
     proof = bundle.manifest.verification
     if proof.status == "exact":
         print(f"verified: {proof.entries} entries on {proof.samples} samples equal snnTorch's, {proof.ties} ties")
@@ -38,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"L2 layer: {record.told()}")
     for rewrite in bundle.manifest.rewrites:
         print(f"  {rewrite.node}: {rewrite.what} ({rewrite.bound})")
+    if proof.coverage is not None:
+        print("\n".join(lines(proof.coverage)))
     print(f"bundle: {out}")
     if args.onnx:
         _step(args, bundle)
@@ -48,8 +51,9 @@ def run(args: argparse.Namespace) -> int:
 def _ann(args: argparse.Namespace, trained: Run, network: Twin) -> int:
     from spikeport.cli.onnx_file import write_ann
 
-    given = {"--out": args.out, "--no-verify": args.no_verify, "--l2": args.l2}
-    if option := next((name for name, value in given.items() if value), None):
+    given = {"--out": args.out, "--no-verify": args.no_verify or None, "--l2": args.l2}
+    given |= {"--require-coverage": args.require_coverage}
+    if option := next((name for name, value in given.items() if value is not None), None):
         raise UsageError(option, "an ANN's run has no bundle, and its ONNX file is always checked", f"Drop {option}")
     difference = write_ann(trained, network, args.onnx, args.samples)
     print(f"verified: within {difference:.1g} of torch under onnxruntime")

@@ -74,6 +74,7 @@ def _export(verbs: Verbs) -> None:
     parser.add_argument("--out", type=Path, metavar="NAME.bundle", help="the bundle's folder (default: NAME.bundle)")
     parser.add_argument("--samples", type=_count, default=64, metavar="N", help="verify on so many (default: 64)")
     parser.add_argument("--no-verify", action="store_true", help="write unverified; the manifest says so")
+    _require_coverage(parser, "write nothing")
     parser.add_argument(
         "--l2",
         choices=("auto", "drop", "constant", "host"),
@@ -109,6 +110,7 @@ def _deploy(verbs: Verbs) -> None:
     _network(parser)
     parser.add_argument("--backend", required=True, metavar="NAME", help="`spikeport list backends` names them")
     parser.add_argument("--samples", type=_count, default=8, metavar="N", help="golden samples to run (default: 8)")
+    _require_coverage(parser, "exit 1")
     parser.add_argument(
         "--compare", metavar="NAME", help="also run this backend, and compare every entry bit for bit: lava-fixed"
     )
@@ -162,6 +164,7 @@ def _bench(verbs: Verbs) -> None:
         help="exit 1 where a row's figure is below this or missing: accuracy=0.9, reference:agreement.spikes=1; of a "
         "cost, above this: 'energy.horowitz45-compute.high_pj<=1e6'",
     )
+    _require_coverage(parser, "exit 1")
     parser.add_argument(
         "--sweep",
         action="append",
@@ -256,6 +259,15 @@ def _nir_reading(parser: argparse.ArgumentParser) -> None:
 def _skip_bad(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-bad", action="store_true", help="skip bad samples and name them: --set data.params.skip_bad=true"
+    )
+
+
+def _require_coverage(parser: argparse.ArgumentParser, consequence: str) -> None:
+    parser.add_argument(
+        "--require-coverage",
+        type=float,
+        metavar="X",
+        help=f"{consequence} where of a node less than this share of the neurons fired and did not always fire, 0 to 1",
     )
 
 

@@ -19,6 +19,9 @@ def run(args: argparse.Namespace) -> int:
     if args.floor:
         reason = "a suite has no metrics with floors"
         raise UsageError(f"--suite {args.suite} with --floor", reason, "Drop --floor, or bench a network")
+    if args.require_coverage is not None:
+        reason = "a suite has no proof with a coverage"
+        raise UsageError(f"--suite {args.suite} with --require-coverage", reason, "Drop it, or bench a network")
     result = suites.get(args.suite)()
     print_suite(result)
     for row in result.rows:
