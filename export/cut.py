@@ -19,7 +19,8 @@ from torch.fx.passes.split_module import split_module
 
 from spikeport.export.convert.feedback import returned_nodes
 from spikeport.export.convert.functions import target_name
-from spikeport.export.convert.trace import STATEFUL, Trace
+from spikeport.export.convert.private import STATEFUL
+from spikeport.export.convert.trace import Trace
 from spikeport.export.host_state import HOST_NEURONS
 from spikeport.export.shapes import Shape
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.audit import Agreement
-from spikeport.export.convert import Conversion, convert
+from spikeport.export.author import check_trace
+from spikeport.export.convert import Conversion, convert, convert_trace
 from spikeport.export.convert.feedback import returned_nodes
 from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.convert.window import WindowModel, window_model
@@ -24,7 +25,7 @@ from spikeport.export.manifest import ChipSpec, RegisterSpec
 from spikeport.export.nir_file import write_nir
 from spikeport.export.recording import Recording
 from spikeport.export.run_parts import run_parts
-from spikeport.export.verify import check_trace, record_model, verify
+from spikeport.export.verify import record_model, verify
 from spikeport.files import sha256
 from spikeport.models.network import CORE
 
@@ -95,6 +96,7 @@ def draft(
     feedback: Mapping[str, int] | None = None,
     part: str = "",
     outputs: tuple[str, ...] = (),
+    wanted: tuple[int, ...] | None = None,
 ) -> Drafts:
     """Trace, cut, convert and verify a step, or a network of window neurons, on its sample.
 
@@ -107,6 +109,7 @@ def draft(
         feedback: see `spikeport.export`.
         part: of which part of a network this is the step, in front of the names of its stages; "" for all.
         outputs: what to call what it returns, where it is one chip stage and not as in its graph.
+        wanted: the places of forward's outputs that anybody reads, by default all.
 
     Raises:
         UnfaithfulError: a part has no faithful form, or is not the model.
@@ -115,11 +118,12 @@ def draft(
     window = window_model(core, sample_TB, names)
     if window and feedback:
         raise UsageError(f"feedback {dict(feedback)}", "forward takes all time steps at once", "Export one step")
-    core = window.step if window else core
-    traced = trace(core, first_B, names, feedback)
+    traced = trace(window.step if window else core, first_B, names, feedback, wanted)
+    if check and not window:
+        check_trace(core, traced, sample_TB)
     if needs_host(traced):
         return _cut_stages(traced, sample_TB, dt_s, check, part)
-    conversion = convert(core, first_B, dt_s, names, feedback)
+    conversion = convert_trace(traced, dt_s, type(core).__name__)
     stage = _chip(part or CORE, conversion, {n: n for n in sample_TB}, _fed_back(traced, sample_TB), check, window)
     stage.outputs = dict(zip(conversion.outputs, outputs or conversion.outputs, strict=True))
     values_TB = {tensor: torch.from_numpy(stage.recording.nodes[n]) for n, tensor in stage.outputs.items()}
@@ -141,8 +145,6 @@ def _cut_stages(traced: Trace, sample_TB: Mapping[str, Tensor], dt_s: float, che
     stem = f"{whole}_" if whole else ""
     step = cut(traced, stem)
     run = run_parts(step, sample_TB, traced.loops)
-    if check:
-        check_trace(traced, run.tensors)
     stages: list[ChipDraft | HostDraft] = []
     for i, part in enumerate(step.parts):
         stages.append(

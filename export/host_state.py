@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError
+from spikeport.export.convert.firing import require_strict_firing
 from spikeport.export.convert.membranes import refuse_changed_reset
 
 STATE_IN, STATE_OUT, HOST_SPIKES = "state_in/", "state_out/", "spikes/"
@@ -89,6 +90,7 @@ def _refuse(name: str, layer: Any, again: bool) -> None:
         reason = "state_quant rounds its states by a function that the host stage does not have"
         raise UnfaithfulError(f"neuron '{name}'", reason, "Build it without state_quant")
     refuse_changed_reset(name, layer)
+    require_strict_firing(name, layer)
 
 
 def pooled(layer: Any, mem_BCHW: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from spikeport.deploy.pipeline import lower_network, run_network
 from spikeport.errors import UnfaithfulError
 from spikeport.export.bundle import Bundle
 from spikeport.export.call import export
-from spikeport.export.convert.trace import forget
+from spikeport.export.convert.private import forget
 
 T, B, DT = 30, 4, 1e-3
 Forward = Callable[[Any, Tensor], Any]
