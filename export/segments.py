@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from spikeport.errors import UsageError
+from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.export.author import author_run
 from spikeport.export.drafts import ChipDraft, Drafts, draft
 from spikeport.export.host_draft import HostDraft
 from spikeport.export.manifest import RegisterSpec
@@ -53,7 +54,29 @@ def draft_network(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], dt_s: 
             tensors |= written
         places |= dict(zip(read, written, strict=True))
     answer = places[model.answer]
+    if check:
+        _check_whole(model, sample_TB, tensors[answer])
     return Drafts(tuple(stages), {answer: tensors[answer]}, tensors, tuple(registers))
+
+
+def _check_whole(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], answer_TB: Tensor) -> None:
+    """Hold the answer of the segments, one after the other, against the network's own.
+
+    A recording normalises in float64, so that behind a BatchNorm only the parts are compared bit for bit.
+
+    Raises:
+        UnfaithfulError: they differ; or see `author_run`.
+    """
+    own = author_run(model, lambda network: network({name: x.clone() for name, x in sample_TB.items()}))
+    normalised = any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in model.modules())
+    if normalised and type(model).forward is SpikingNetwork.forward:
+        return
+    if not torch.equal(own.float(), answer_TB[0] if model.reads_out else answer_TB):
+        raise UnfaithfulError(
+            f"network {type(model).__name__}",
+            "its forward gives another answer than its segments, one after the other",
+            "Put what it does into segments",
+        )
 
 
 def _read_only(model: SpikingNetwork) -> list[tuple[Segment, tuple[str, ...]]]:

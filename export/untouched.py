@@ -103,13 +103,13 @@ class Held:
         match now:
             case Tensor() | torch.Generator():
                 value = now.get_state() if isinstance(now, torch.Generator) else now
-                return value.shape == inside.shape and torch.equal(value, inside)
+                return bool(value.shape == inside.shape and torch.equal(value, inside))
             case np.ndarray():
-                return now.shape == inside.shape and bool((now == inside).all())
+                return bool(now.shape == inside.shape and (now == inside).all())
             case dict():
                 return now.keys() == inside.keys() and all(self._same(inside[key], now[key]) for key in now)
             case set():
-                return now == inside
+                return bool(now == inside)
         return len(now) == len(inside) and all(map(self._same, inside, now))
 
 

@@ -96,9 +96,7 @@ def undo_changes(graph: fx.Graph, root: nn.Module, probe: StepProbe, fed_back: M
         for other in others:
             later = [user for user in other.users if order[user] > order[node]]
             if later and not _equal(probe.values[other], probe.values[node]):
-                reason = (
-                    f"it changes '{target.name}' in place, and '{other.name}', which shares its memory, is read later"
-                )
+                reason = f"it changes '{target.name}' in place, and '{other.name}', of the same memory, is read later"
                 raise UnfaithfulError(call, reason, NEW_TENSOR)
             for user in later:
                 user.replace_input_with(other, node)

@@ -73,8 +73,8 @@ def returns_states(layer: nn.Module) -> bool:
 def carry_states(graph: fx.Graph, root: nn.Module, wanted: Collection[int] | None = None) -> Carried:
     """Let every neuron below keep its own state; drop the arguments that carried it, and the outputs that handed it on.
 
-    A state that forward returns is an output still where it stands in front of everything else, or is a membrane and what
-    the neuron is for: it has no reset, or nobody reads its spikes.
+    A state that forward returns is an output still where it stands in front of everything else, or is the membrane of a
+    neuron that is read out by it: one without reset, or on which no other output depends.
 
     Args:
         graph: the traced forward.
@@ -86,7 +86,7 @@ def carry_states(graph: fx.Graph, root: nn.Module, wanted: Collection[int] | Non
     """
     arguments = tuple(str(node.target) for node in graph.nodes if node.op == "placeholder")
     (output,) = (node for node in graph.nodes if node.op == "output")
-    value = output.args[0]
+    value: Any = output.args[0]
     alone = not isinstance(value, tuple | list)
     tuples = [node for node in ([value] if alone else value) if _is_tuple(node, root)]
     returned = _unpacked(graph, root, output)
@@ -103,7 +103,8 @@ def carry_states(graph: fx.Graph, root: nn.Module, wanted: Collection[int] | Non
             if state != "spk":
                 handed_on[place] = State(str(call.target), state)
     first = min((i for i in range(len(returned)) if i not in handed_on), default=len(returned))
-    states = {i: s for i, s in handed_on.items() if i > first and not _is_readout(graph, root, s)}
+    read_out = _read_out(root, returned, handed_on)
+    states = {i: s for i, s in handed_on.items() if i > first and i not in read_out}
     kept = tuple(i for i in range(len(returned)) if i not in states and (wanted is None or i in wanted))
     rest = tuple(returned[i] for i in kept)
     one = len(kept) == 1 and (len(returned) > 1 or alone)
@@ -115,7 +116,7 @@ def carry_states(graph: fx.Graph, root: nn.Module, wanted: Collection[int] | Non
 
 def _unpacked(graph: fx.Graph, root: nn.Module, output: fx.Node) -> list[Any]:
     """Return what forward returns: of a neuron's tuple its parts if it is all, and else its spikes."""
-    value = output.args[0]
+    value: Any = output.args[0]
     if not isinstance(value, tuple | list):
         if not _is_tuple(value, root):
             return [value]
@@ -131,14 +132,30 @@ def _is_tuple(node: Any, root: nn.Module) -> bool:
     return is_call and returns_states(root.get_submodule(str(node.target)))
 
 
-def _is_readout(graph: fx.Graph, root: nn.Module, state: State) -> bool:
-    if state.name != "mem":
-        return False
-    calls = [node for node in graph.nodes if node.op == "call_module" and node.target == state.neuron]
-    spikes = [user for call in calls for user in call.users if user.args[1:] == (0,)]
-    return getattr(root.get_submodule(state.neuron), "reset_mechanism", "") == "none" or not any(
-        s.users for s in spikes
-    )
+def _read_out(root: nn.Module, returned: list[Any], handed_on: Mapping[int, State]) -> set[int]:
+    """Return the places of the membranes by which a neuron is read out."""
+    alive: set[fx.Node] = set()
+    for i, value in enumerate(returned):
+        if i not in handed_on:
+            _reach(value, alive)
+    places = set()
+    membranes = [i for i, state in handed_on.items() if state.name == "mem"]
+    for i in sorted(membranes, key=lambda i: returned[i], reverse=True):
+        resets = getattr(root.get_submodule(handed_on[i].neuron), "reset_mechanism", "")
+        if resets == "none" or returned[i].args[0] not in alive:
+            places.add(i)
+            _reach(returned[i], alive)
+    return places
+
+
+def _reach(value: Any, alive: set[fx.Node]) -> None:
+    """Add what `value` depends on."""
+    waiting = [value] if isinstance(value, fx.Node) else []
+    while waiting:
+        node = waiting.pop()
+        if node not in alive:
+            alive.add(node)
+            waiting += node.all_input_nodes
 
 
 def _states_by_hand(call: fx.Node, root: nn.Module) -> dict[str, fx.Node]:

@@ -12,6 +12,7 @@ from random_nets import random_case
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import Agreement, audit
+from spikeport.export.author import check_trace
 from spikeport.export.back import imported
 from spikeport.export.convert import convert
 from spikeport.export.convert.trace import Trace, trace
@@ -89,9 +90,11 @@ def exported(model, sample) -> tuple[ChipGraph | None, int]:
         conversion = convert(model, first, DT)
     except UnfaithfulError:
         traced = trace(model, first)
+        check_trace(model, traced, sample)
         if not needs_host(traced):
             raise
         return None, cut_spikes(traced, sample)
+    check_trace(model, conversion.trace, sample)
     return conversion.graph, spikes_of(verify(conversion, sample))
 
 
