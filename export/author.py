@@ -50,10 +50,11 @@ def author_run(model: nn.Module, run: Callable[[nn.Module], R]) -> R:
             raise UnfaithfulError(*acting[0], "Put what it does into forward, as layers and calls")
         if weights := held.changed_weights():
             raise UnfaithfulError(f"parameter or buffer '{weights[0]}'", "forward changes it", OWN_STATE)
-        if changed := held.changed_attributes():
+        changed = held.changed_attributes()
+        if made := {attribute for attribute in changed if held.before(*attribute) is None}:
             again = Held(module)
             _run(module, run)
-            changed &= again.changed_attributes()
+            changed -= made - again.changed_attributes()  # made once, at the first call
     for path, name in sorted(changed):
         _refuse_own_state(module, path, name, run)
     return result

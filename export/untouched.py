@@ -54,6 +54,11 @@ class Held:
                 case Tensor() if not torch.equal(value, before):
                     value.data.copy_(before)
 
+    def before(self, path: str, name: str) -> Any:
+        """Return an attribute as it was, `None` where there was none."""
+        _, attributes = self.contents[id(vars(dict(self.modules)[path]))]
+        return attributes.get(name)
+
     def changed_attributes(self) -> set[tuple[str, str]]:
         """Return (path of the module, name) of each attribute of the author's own modules that is another one now."""
         found = set()

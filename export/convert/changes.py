@@ -54,6 +54,33 @@ class StepProbe(fx.Interpreter):
         return value
 
 
+class _Proxy(fx.Proxy):
+    """A stand-in that tells `x += y`, and `x[...] = y`, from what makes a new tensor."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        fix = "Use torch.where, torch.cat, or a product with a mask of 0 and 1"
+        raise UnfaithfulError("x[...] = ... in forward", "it changes a value in place, by places", fix)
+
+
+def _changing(function: Any) -> Any:
+    def method(self: fx.Proxy, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return method
+
+
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul", "iand", "ior", "ixor"):
+    setattr(_Proxy, f"__{_name}__", _changing(getattr(operator, _name)))
+
+
+class ChangeTracer(fx.Tracer):
+    """Traces what changes a value in place as such; torch's own tracer takes `x += y` for `x + y`."""
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Return the stand-in for a call's value."""
+        return _Proxy(node, self)
+
+
 def refuse_new_buffers(root: nn.Module) -> None:
     """Refuse a traced forward that puts a value in the place of a buffer.
 

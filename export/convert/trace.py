@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 from spikeport.errors import SpikeportError, UnfaithfulError, UsageError
 from spikeport.export.chance import random_states, refuse_chance
 from spikeport.export.convert.bntt import refuse_unshared_norms
-from spikeport.export.convert.changes import StepProbe, refuse_new_buffers, undo_changes
+from spikeport.export.convert.changes import STATE_FIX, ChangeTracer, StepProbe, refuse_new_buffers, undo_changes
 from spikeport.export.convert.delta import use_delta_cells
 from spikeport.export.convert.feedback import Loop, loops_of, places, require_samples, require_shapes, zero_start
 from spikeport.export.convert.functional import use_layers
@@ -37,7 +37,7 @@ from spikeport.export.untouched import listed
 WHOLE = (*STATEFUL, snntorch.GradedSpikes)
 
 
-class StepTracer(fx.Tracer):
+class StepTracer(ChangeTracer):
     """Keeps snnTorch's neurons whole, and gives options of forward their defaults.
 
     Args:
@@ -165,17 +165,24 @@ def _traced(model: nn.Module, options: frozenset[str]) -> _Traced:
     bake_parametrizations(private)
     neurons = {n: private.get_submodule(n) for n, m in original.named_modules() if isinstance(m, STATEFUL)}
     states = {name: _states(neuron) for name, neuron in neurons.items()}
+    values = [*private.named_parameters(), *private.named_buffers()]
+    versions = [x._version for _, x in values]
     trace_it = partial(StepTracer(options).trace, private)
     before = random_states()
     try:
         with listed({id(original.get_submodule(name)): neuron for name, neuron in neurons.items()}):
             graph = trace_it()
+    except SpikeportError:
+        raise
     except Exception as error:  # whatever the user's forward does with a stand-in for a tensor
         refuse_unshared_norms(private, set())
         raise _untraced(original, error) from error
     refuse_chance(before, trace_it)
     refuse_unshared_norms(private, {str(node.target) for node in graph.nodes if node.op == "call_module"})
     refuse_new_buffers(private)
+    for (name, value), version in zip(values, versions, strict=True):
+        if value._version != version:
+            raise UnfaithfulError(f"'{name}'", "forward changes it, and it lives from step to step", STATE_FIX)
     reset = tuple(n for n, m in neurons.items() if any(a is not b for a, b in zip(_states(m), states[n], strict=True)))
     return _Traced(private, graph, reset)
 
@@ -185,9 +192,6 @@ def _states(neuron: nn.Module) -> list[Any]:
 
 
 def _untraced(model: nn.Module, error: Exception) -> UnfaithfulError:
-    if "does not support item assignment" in str(error):
-        fix = "Use torch.where, torch.cat, or a product with a mask of 0 and 1"
-        return UnfaithfulError("x[...] = ... in forward", "it changes a value in place, by places", fix)
     for path, module in model.named_modules():
         for name, value in vars(module).items():
             if isinstance(value, list | tuple) and any(isinstance(part, nn.Module) for part in value):

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.errors import SpikeportError, UnfaithfulError, UsageError
 from spikeport.export.author import author_run
 from spikeport.export.convert.bntt import refuse_unshared_norms
 from spikeport.export.convert.cells import LeakyCell
+from spikeport.export.convert.changes import ChangeTracer
 from spikeport.export.convert.firing import require_strict_firing
 from spikeport.export.convert.layers import array
 from spikeport.export.convert.private import STATEFUL, check_weights, private_copy
@@ -150,7 +151,7 @@ def window_model(
     return WindowModel(step, model, made.neurons, cells.inflation, inputs)
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(ChangeTracer):
     """Keeps all of snnTorch's neurons whole."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -161,6 +162,8 @@ def _traced(model: nn.Module) -> fx.GraphModule:
     tracer = _Tracer()
     try:
         graph = tracer.trace(model)
+    except SpikeportError:
+        raise
     except Exception as error:  # whatever the user's forward does with a stand-in for a tensor
         refuse_unshared_norms(model, set())
         raise UnfaithfulError(

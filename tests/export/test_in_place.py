@@ -135,7 +135,11 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
         "changes 'a' in place, and 'unsqueeze', of the same memory",
     ),
     "through a view": (lambda n, x: (lambda y: n.l1(y.view(-1, 4, 2).mul_(2).flatten(1)) + n.l2(y))(n.a(x)), "'a', of"),
-    "a buffer": (lambda n, x: n.l1(n.a(x) * n.seen.add_(1)), "changes 'seen', which lives from step to step"),
+    "a buffer": (lambda n, x: n.l1(n.a(x) * n.seen.add_(1)), "'seen': forward changes it"),
+    "a buffer, by a signal": (
+        lambda n, x: n.l1(n.a(x) * n.seen.add_(x.sum(0))),
+        "changes 'seen', which lives from step",
+    ),
     "a weight": (lambda n, x: n.l1(F.linear(x, n.a.weight.mul_(0.9))), "changes 'a.weight', which lives"),
     "a membrane": (membrane, "changes 'getitem.*', a neuron's state"),
     "spikes that come back": (lambda n, x: n.l1(n.r(n.a(x)).mul_(2)), "changes 'r', a neuron's state"),
@@ -152,7 +156,36 @@ def test_what_no_other_form_means_is_refused(what: str) -> None:
     assert refused.value.fix
 
 
-def test_the_advice_for_a_view_is_the_same_network() -> None:
+def test_the_advice_for_a_view_is_the_same_network(tmp_path: Path) -> None:
     """`Use the form that makes a new tensor`."""
     net = Net(lambda n, x: (lambda y: n.l1(y.view(-1, 4, 2).mul(2).flatten(1)) + n.l2(y))(n.a(x))).eval()
-    assert exported(net, X)[1].exact
+    (wanted,) = torch_outputs(net, X)
+    network = spikeport.export(net, X, DT, tmp_path / "n.bundle").network
+    run = run_network(network, lower_network(network, backends.get("reference")), {"x": X.numpy()})
+    np.testing.assert_array_equal(run.tensors[network.outputs[0]], wanted)
+
+
+class WindowNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.l1, self.l2 = nn.Linear(8, 8), snntorch.StateLeaky(0.8, 8), snntorch.StateLeaky(0.8, 8)
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.a(x)
+        z = y
+        z += 1.5 * x
+        return self.l1(z)[0], self.l2(y)[0]
+
+
+def test_so_they_are_in_a_network_of_whole_windows(tmp_path: Path) -> None:
+    net, before = WindowNet().eval(), X.clone()
+    with torch.no_grad():
+        wanted = net(X.clone())
+    assert torch.equal(wanted[0], wanted[1])
+    network = spikeport.export(net, X, DT, tmp_path / "n.bundle").network
+    assert torch.equal(X, before)
+    run = run_network(network, lower_network(network, backends.get("reference")), {"x": X.numpy()})
+    for name, value in zip(network.outputs, wanted, strict=True):
+        np.testing.assert_array_equal(run.tensors[name], value, err_msg=name)
+    assert 50 < wanted[0].sum() < wanted[0].numel() - 50

@@ -68,7 +68,8 @@ def own_loop(net: nn.Module, place: int) -> list[Tensor]:
 
 def answers(bundle: Bundle) -> list[Any]:
     network = bundle.network
-    run = run_network(network, lower_network(network, backends.get("reference")), {network.inputs[0]: X.numpy()})
+    (name, *_) = network.inputs
+    run = run_network(network, lower_network(network, backends.get("reference")), {name: X.numpy()})
     return [run.tensors[name] for name in network.outputs]
 
 
