@@ -195,7 +195,7 @@ def _replace(module: fx.GraphModule, neuron: HostNeuron) -> list[fx.Node]:
     states: list[fx.Node] = []
     for state in neuron.states:
         with graph.inserting_after(states[-1] if states else last):
-            states.append(graph.placeholder(f"{neuron.name.replace('.', '_')}_{state}_before"))
+            states.append(graph.placeholder(f"before_{neuron.name.replace('.', '_')}_{state}"))
     module.set_submodule(neuron.name, SpikingLSTMStep(neuron))
     with graph.inserting_before(call):
         stepped = graph.call_module(neuron.name, (x, *states))

@@ -134,7 +134,7 @@ def _write(
     specs = tuple(stage.write(folder, i) for i, stage in enumerate(drafts.stages))
     _golden(drafts, sample_TB).save(folder / GOLDEN)
     timesteps = len(next(iter(sample_TB.values())))
-    rewrites = [rewrite for chip in drafts.chips for rewrite in chip.conversion.rewrites]
+    rewrites = [*drafts.rewrites, *(rewrite for chip in drafts.chips for rewrite in chip.conversion.rewrites)]
     hosts = [stage for stage in drafts.stages if isinstance(stage, HostDraft)]
     rewrites += [Rewrite(n.name, FORGETS) for stage in hosts for n in stage.neurons if n.forgets]
     manifest = Manifest(

@@ -25,7 +25,7 @@ from spikeport.export.convert.states import returned_states
 from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.graph import ChipGraph
 
-__all__ = ["Conversion", "Rewrite", "Tap", "convert", "convert_trace"]
+__all__ = ["Conversion", "Rewrite", "Tap", "carried_rewrites", "convert", "convert_trace"]
 
 STATE_CARRIED = "a state passed by hand: the neuron keeps it, from 0 at the start of a sample"
 STATES_UNNAMED = "the states that it returns too are no outputs here: index the call in forward to have them"
@@ -89,14 +89,19 @@ def convert_trace(traced: Trace, dt_s: float, model: str) -> Conversion:
     back = close_loops(builder, {name: tuple(outputs)[loop.place] for name, loop in traced.loops.items()})
     builder.prune()
     _require_neurons(builder, model)
-    carried = traced.carried
-    builder.rewrites += [Rewrite(name, STATE_CARRIED) for name in carried.loops]
-    builder.rewrites += [Rewrite(s.neuron, STATE_LEFT_OUT.format(i, s.name)) for i, s in carried.states.items()]
-    builder.rewrites += [Rewrite(name, STATES_UNNAMED) for name in carried.unnamed]
-    builder.rewrites += [Rewrite(name, UNUSED) for name in traced.dropped]
+    builder.rewrites += carried_rewrites(traced)
     graph = builder.graph()
     require_zero_start(graph, back)
     return Conversion(graph, traced, builder.taps, outputs, tuple(builder.rewrites))
+
+
+def carried_rewrites(traced: Trace) -> list[Rewrite]:
+    """Return what tracing changed: states that were passed by hand or returned, and calls that nothing reads."""
+    carried = traced.carried
+    rewrites = [Rewrite(name, STATE_CARRIED) for name in carried.loops]
+    rewrites += [Rewrite(s.neuron, STATE_LEFT_OUT.format(i, s.name)) for i, s in carried.states.items()]
+    rewrites += [Rewrite(name, STATES_UNNAMED) for name in carried.unnamed]
+    return rewrites + [Rewrite(name, UNUSED) for name in traced.dropped]
 
 
 def _input(builder: Builder, name: str, shape: tuple[int, ...] | None) -> Signal:
