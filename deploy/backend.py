@@ -7,7 +7,7 @@ starts from a `ChipGraph` alone: no torch model, no dataset.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spikeport.export.graph import ChipGraph
 from spikeport.export.recording import Recording
+from spikeport.export.stages import ChipStage
 
 Fate = Literal["native", "rewritten", "host", "refused"]
 Inputs = Mapping[str, NDArray[np.generic]]
@@ -64,6 +65,7 @@ class Backend(Protocol):
     Attributes:
         name: what it is registered as.
         calibrates: whether `lower` makes use of calibration samples.
+        graded: what an input of other values than 0 and 1 is to it, in words, where that is worth saying. Optional.
     """
 
     name: str
@@ -85,3 +87,14 @@ class Backend(Protocol):
             UnavailableError: the backend's environment cannot be made here, and why.
         """
         ...
+
+
+def explain_stage(backend: Backend, stage: ChipStage) -> list[Verdict]:
+    """Return a backend's verdicts for a stage of a network, which knows the inputs that are given graded values."""
+    words = getattr(backend, "graded", "")
+    return [
+        replace(verdict, fate="rewritten", reason=words)
+        if words and verdict.node in (stage.graded or ()) and verdict.fate == "native"
+        else verdict
+        for verdict in backend.explain(stage.graph)
+    ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.deploy.backend import Backend
+from spikeport.deploy.backend import Backend, explain_stage
 from spikeport.deploy.loihi.mapper.show import write_mappings
 from spikeport.deploy.mapped import Mappings, map_programs
 from spikeport.deploy.pipeline import NetworkRun, lower_network, run_network
@@ -74,7 +74,7 @@ def deploy_network(
             place = folder / stage.name
             place.mkdir()
             programs[stage.name].save(place)
-            verdicts = [asdict(verdict) for verdict in backend.explain(stage.graph)]
+            verdicts = [asdict(verdict) for verdict in explain_stage(backend, stage)]
             (place / "explain.json").write_text(json.dumps(verdicts, indent=2) + "\n", encoding="utf-8")
             if stage.name in mappings:
                 write_mappings(mappings[stage.name], place / "mapping.json")

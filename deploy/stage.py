@@ -25,6 +25,9 @@ ONE = "/1"
 """The source that emits 1 in every step, for a bias that enters a synaptic state. No node of a NIR file has a `/`."""
 
 
+GRADED = "values other than 0 and 1: graded spikes, which Loihi 2 has and Loihi 1 has not; rounded to integers"
+
+
 @dataclass(frozen=True)
 class Hop:
     """Synapses from one population to another.

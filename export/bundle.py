@@ -140,7 +140,7 @@ def is_bundle(path: Path) -> bool:
 def _stage(path: Path, dt_s: float, spec: ChipSpec | HostSpec) -> Stage:
     if isinstance(spec, ChipSpec):
         graph = ChipGraph.from_nir(read_nir(path / spec.file), dt_s, spec.registers)
-        return ChipStage(spec.name, graph, spec.inputs, spec.outputs)
+        return ChipStage(spec.name, graph, spec.inputs, spec.outputs, spec.graded)
     refuse_external_data(path / spec.file)
     return HostStage(
         spec.name,

@@ -14,19 +14,23 @@ from torch import Tensor, nn
 
 from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.audit import Agreement
-from spikeport.export.convert import Conversion, convert
+from spikeport.export.author import check_trace
+from spikeport.export.convert import Conversion, Rewrite, carried_rewrites, convert, convert_trace
 from spikeport.export.convert.feedback import returned_nodes
 from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.convert.window import WindowModel, window_model
-from spikeport.export.cut import Cut, Part, cut, needs_host
+from spikeport.export.cut import Cut, Part, cut
 from spikeport.export.host_draft import HostDraft, draft_part
 from spikeport.export.manifest import ChipSpec, RegisterSpec
 from spikeport.export.nir_file import write_nir
 from spikeport.export.recording import Recording
 from spikeport.export.run_parts import run_parts
-from spikeport.export.verify import check_trace, record_model, verify
+from spikeport.export.sides import Placed, placed
+from spikeport.export.verify import record_model, verify
 from spikeport.files import sha256
 from spikeport.models.network import CORE
+
+TWICE = "computed on the chip for its neurons, and again on the host, which reads its values"
 
 
 @dataclass
@@ -38,6 +42,7 @@ class ChipDraft:
         conversion: the converted part.
         inputs: the tensor of each input node.
         outputs: the tensor of each output node.
+        graded: the input nodes whose values on the sample are not all 0 and 1.
         recording: what the model did on the sample.
         agreement: the audit of `recording`, `None` where it was not asked for.
     """
@@ -46,6 +51,7 @@ class ChipDraft:
     conversion: Conversion
     inputs: dict[str, str]
     outputs: dict[str, str]
+    graded: tuple[str, ...]
     recording: Recording
     agreement: Agreement | None
 
@@ -61,6 +67,7 @@ class ChipDraft:
             registers=tuple(sorted(graph.registers)),
             inputs=self.inputs,
             outputs=self.outputs,
+            graded=self.graded,
         )
 
 
@@ -73,12 +80,14 @@ class Drafts:
         outputs: the tensors that the network answers with.
         tensors: what the stages read and write, on the sample.
         registers: the loops across stages.
+        rewrites: what the cut changed.
     """
 
     stages: tuple[ChipDraft | HostDraft, ...]
     outputs: dict[str, Tensor]
     tensors: Mapping[str, Tensor]
     registers: tuple[RegisterSpec, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
 
     @property
     def chips(self) -> tuple[ChipDraft, ...]:
@@ -95,6 +104,7 @@ def draft(
     feedback: Mapping[str, int] | None = None,
     part: str = "",
     outputs: tuple[str, ...] = (),
+    wanted: tuple[int, ...] | None = None,
 ) -> Drafts:
     """Trace, cut, convert and verify a step, or a network of window neurons, on its sample.
 
@@ -107,6 +117,7 @@ def draft(
         feedback: see `spikeport.export`.
         part: of which part of a network this is the step, in front of the names of its stages; "" for all.
         outputs: what to call what it returns, where it is one chip stage and not as in its graph.
+        wanted: the places of forward's outputs that anybody reads, by default all.
 
     Raises:
         UnfaithfulError: a part has no faithful form, or is not the model.
@@ -115,11 +126,13 @@ def draft(
     window = window_model(core, sample_TB, names)
     if window and feedback:
         raise UsageError(f"feedback {dict(feedback)}", "forward takes all time steps at once", "Export one step")
-    core = window.step if window else core
-    traced = trace(core, first_B, names, feedback)
-    if needs_host(traced):
-        return _cut_stages(traced, sample_TB, dt_s, check, part)
-    conversion = convert(core, first_B, dt_s, names, feedback)
+    traced = trace(window.step if window else core, first_B, names, feedback, wanted)
+    if check and not window:
+        check_trace(core, traced, sample_TB)
+    step = placed(traced, "chip" if window else "host")
+    if step.needs_host:
+        return _cut_stages(traced, step, sample_TB, dt_s, check, part)
+    conversion = convert_trace(traced, dt_s, type(core).__name__)
     stage = _chip(part or CORE, conversion, {n: n for n in sample_TB}, _fed_back(traced, sample_TB), check, window)
     stage.outputs = dict(zip(conversion.outputs, outputs or conversion.outputs, strict=True))
     values_TB = {tensor: torch.from_numpy(stage.recording.nodes[n]) for n, tensor in stage.outputs.items()}
@@ -137,12 +150,12 @@ def _fed_back(traced: Trace, sample_TB: Mapping[str, Tensor]) -> Mapping[str, Te
     return {name: tensors[name] for name in traced.inputs}
 
 
-def _cut_stages(traced: Trace, sample_TB: Mapping[str, Tensor], dt_s: float, check: bool, whole: str) -> Drafts:
+def _cut_stages(
+    traced: Trace, sides: Placed, sample_TB: Mapping[str, Tensor], dt_s: float, check: bool, whole: str
+) -> Drafts:
     stem = f"{whole}_" if whole else ""
-    step = cut(traced, stem)
+    step = cut(traced, sides, stem)
     run = run_parts(step, sample_TB, traced.loops)
-    if check:
-        check_trace(traced, run.tensors)
     stages: list[ChipDraft | HostDraft] = []
     for i, part in enumerate(step.parts):
         stages.append(
@@ -154,7 +167,8 @@ def _cut_stages(traced: Trace, sample_TB: Mapping[str, Tensor], dt_s: float, che
         raise UnfaithfulError(whole or "the model", "no part of it can run on a chip", "Export ANNs as ONNX")
     registers = [RegisterSpec(tensor=n, source=u, shape=traced.loops[n].shape) for n, u in step.registers.items()]
     outputs = {name: run.tensors[name] for name in step.outputs}
-    return Drafts(tuple(stages), outputs, run.tensors, tuple(registers))
+    rewrites = (*carried_rewrites(traced), *(Rewrite(name, TWICE) for name in sides.twice))
+    return Drafts(tuple(stages), outputs, run.tensors, tuple(registers), rewrites)
 
 
 def _chip_part(name: str, part: Part, tensors: Mapping[str, Tensor], dt_s: float, check: bool) -> ChipDraft:
@@ -176,4 +190,5 @@ def _chip(
 ) -> ChipDraft:
     recording = window.record(conversion, sample_TB) if window else record_model(conversion, sample_TB)
     agreement = verify(conversion, sample_TB, recording) if check else None
-    return ChipDraft(name, conversion, inputs, {}, recording, agreement)
+    graded = tuple(node for node in inputs if not bool(((sample_TB[node] == 0) | (sample_TB[node] == 1)).all()))
+    return ChipDraft(name, conversion, inputs, {}, graded, recording, agreement)

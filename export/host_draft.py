@@ -107,7 +107,8 @@ class HostDraft:
         given_TB = {name: self.values_TB[tensor].float() for name, tensor in self.inputs.items()}
         axis_out = 0 if self.form == "window" else 1
         refuse_mixing(self.name, self.module, list(given_TB.values()), tuple(self.outputs), 1, axis_out)
-        export_window(self.module, list(given_TB.values()), tuple(given_TB), tuple(self.outputs), path)
+        copies = [x.clone() for x in given_TB.values()]
+        export_window(self.module, copies, tuple(given_TB), tuple(self.outputs), path)
         got = HostFunction(path)({name: x.numpy() for name, x in given_TB.items()})
         expected = {name: self.values_TB[tensor].float().numpy() for name, tensor in self.outputs.items()}
         if self.form == "window":

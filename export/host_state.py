@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError
+from spikeport.export.convert.firing import require_strict_firing
 from spikeport.export.convert.membranes import refuse_changed_reset
 
 STATE_IN, STATE_OUT, HOST_SPIKES = "state_in/", "state_out/", "spikes/"
@@ -89,6 +90,7 @@ def _refuse(name: str, layer: Any, again: bool) -> None:
         reason = "state_quant rounds its states by a function that the host stage does not have"
         raise UnfaithfulError(f"neuron '{name}'", reason, "Build it without state_quant")
     refuse_changed_reset(name, layer)
+    require_strict_firing(name, layer)
 
 
 def pooled(layer: Any, mem_BCHW: Tensor) -> Tensor:
@@ -193,7 +195,7 @@ def _replace(module: fx.GraphModule, neuron: HostNeuron) -> list[fx.Node]:
     states: list[fx.Node] = []
     for state in neuron.states:
         with graph.inserting_after(states[-1] if states else last):
-            states.append(graph.placeholder(f"{neuron.name.replace('.', '_')}_{state}_before"))
+            states.append(graph.placeholder(f"before_{neuron.name.replace('.', '_')}_{state}"))
     module.set_submodule(neuron.name, SpikingLSTMStep(neuron))
     with graph.inserting_before(call):
         stepped = graph.call_module(neuron.name, (x, *states))

@@ -33,7 +33,10 @@ class InputSpec(_Model):
 
 
 class ChipSpec(_Model):
-    """A chip stage: a NIR file with its register edges."""
+    """A chip stage: a NIR file with its register edges.
+
+    `graded`: the inputs that had values other than 0 and 1 on the sample; null where it is not known.
+    """
 
     kind: Literal["chip"] = "chip"
     name: FileName
@@ -42,6 +45,7 @@ class ChipSpec(_Model):
     registers: tuple[tuple[str, str], ...]
     inputs: dict[str, str]
     outputs: dict[str, str]
+    graded: tuple[str, ...] | None = None
 
 
 class HostSpec(_Model):

@@ -22,6 +22,7 @@ from spikeport.export.host_state import FORGETS, HOST_SPIKES
 from spikeport.export.manifest import GOLDEN, MANIFEST, InputSpec, Manifest, RewriteSpec, Verification
 from spikeport.export.proof import replay
 from spikeport.export.segments import draft_network
+from spikeport.export.untouched import untouched
 from spikeport.files import new_folder, refuse_existing, same_file, sha256
 from spikeport.models.network import SpikingNetwork
 
@@ -78,16 +79,17 @@ def export_network(
     names = model.input_names if isinstance(model, SpikingNetwork) else None
     sample_TB = _named(model, sample, names)
     _check_feedback(model, sample_TB, feedback or {})
-    if isinstance(model, SpikingNetwork):
-        stages = draft_network(model, sample_TB, dt_s, check)
-    else:
-        stages = draft(model, sample_TB, dt_s, None, check, feedback)
-    if require_coverage is not None:
-        require(_coverage(stages), require_coverage)
-    with new_folder(out) as folder:
-        _write(folder, stages, sample_TB, dt_s, check, description)
-        if check:
-            _check_proof(folder)
+    with untouched(model):
+        if isinstance(model, SpikingNetwork):
+            stages = draft_network(model, sample_TB, dt_s, check)
+        else:
+            stages = draft(model, sample_TB, dt_s, None, check, feedback)
+        if require_coverage is not None:
+            require(_coverage(stages), require_coverage)
+        with new_folder(out) as folder:
+            _write(folder, stages, sample_TB, dt_s, check, description)
+            if check:
+                _check_proof(folder)
     return Bundle.open(out)
 
 
@@ -112,7 +114,8 @@ def _named(model: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple
     if isinstance(sample, Tensor):
         first = (names or tuple(inspect.signature(getattr(model, "_orig_mod", model).forward).parameters))[0]
         sample = {first: sample}
-    tensors = {n: x.detach().cpu() for n, x in sample.items()}
+    # A copy: what runs on it may change it in place.
+    tensors = {n: x.detach().cpu().clone(memory_format=torch.contiguous_format) for n, x in sample.items()}
     for name, x in tensors.items():
         if x.ndim < 3 or x.shape[0] < 1 or x.shape[1] < 1:
             raise UsageError(
@@ -138,7 +141,7 @@ def _write(
     specs = tuple(stage.write(folder, i) for i, stage in enumerate(drafts.stages))
     _golden(drafts, sample_TB).save(folder / GOLDEN)
     timesteps = len(next(iter(sample_TB.values())))
-    rewrites = [rewrite for chip in drafts.chips for rewrite in chip.conversion.rewrites]
+    rewrites = [*drafts.rewrites, *(rewrite for chip in drafts.chips for rewrite in chip.conversion.rewrites)]
     hosts = [stage for stage in drafts.stages if isinstance(stage, HostDraft)]
     rewrites += [Rewrite(n.name, FORGETS) for stage in hosts for n in stage.neurons if n.forgets]
     manifest = Manifest(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spikeport.export.convert.feedback import Loop, zero_start
-from spikeport.export.convert.trace import forget
+from spikeport.export.convert.private import forget
 from spikeport.export.cut import Cut, Part
 from spikeport.export.host_state import host_neurons
 from spikeport.export.norms import NormsInFloat64

@@ -6,17 +6,16 @@ Shapes: T time, B batch, `*` the tensor's own shape.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from spikeport.errors import UsageError
+from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.export.author import author_run
 from spikeport.export.drafts import ChipDraft, Drafts, draft
 from spikeport.export.host_draft import HostDraft
 from spikeport.export.manifest import RegisterSpec
-from spikeport.models.folded import one_step
 from spikeport.models.network import CORE, READOUT, Segment, SpikingNetwork, as_tuple
 
 
@@ -36,12 +35,13 @@ def draft_network(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], dt_s: 
     places = {name: name for name in sample_TB}
     stages: list[ChipDraft | HostDraft] = []
     registers: list[RegisterSpec] = []
-    for segment in _read_only(model):
+    for segment, read in _read_only(model):
         given = {name: places[name] for name in segment.inputs}
         if segment.form == "step":
             part = "" if segment.name == CORE else segment.name
             inputs_TB = {name: tensors[place] for name, place in given.items()}
-            found = draft(segment.module, inputs_TB, dt_s, segment.inputs, check, part=part, outputs=segment.outputs)
+            wanted = tuple(segment.outputs.index(name) for name in read)
+            found = draft(segment.module, inputs_TB, dt_s, segment.inputs, check, None, part, read, wanted)
             _read_from(found, given)
             stages += found.stages
             registers += found.registers
@@ -52,40 +52,43 @@ def draft_network(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], dt_s: 
             stages.append(host)
             written = {name: host.values_TB[name] for name in segment.outputs}
             tensors |= written
-        places |= dict(zip(segment.outputs, written, strict=True))
+        places |= dict(zip(read, written, strict=True))
     answer = places[model.answer]
+    if check:
+        _check_whole(model, sample_TB, tensors[answer])
     return Drafts(tuple(stages), {answer: tensors[answer]}, tensors, tuple(registers))
 
 
-def _read_only(model: SpikingNetwork) -> list[Segment]:
-    """Return the segments that are read, steps with those outputs only that another reads."""
-    kept: list[Segment] = []
+def _check_whole(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], answer_TB: Tensor) -> None:
+    """Hold the answer of the segments, one after the other, against the network's own.
+
+    A recording normalises in float64, so that behind a BatchNorm only the parts are compared bit for bit.
+
+    Raises:
+        UnfaithfulError: they differ; or see `author_run`.
+    """
+    own = author_run(model, lambda network: network({name: x.clone() for name, x in sample_TB.items()}))
+    normalised = any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in model.modules())
+    if normalised and type(model).forward is SpikingNetwork.forward:
+        return
+    if not torch.equal(own.float(), answer_TB[0] if model.reads_out else answer_TB):
+        raise UnfaithfulError(
+            f"network {type(model).__name__}",
+            "its forward gives another answer than its segments, one after the other",
+            "Put what it does into segments",
+        )
+
+
+def _read_only(model: SpikingNetwork) -> list[tuple[Segment, tuple[str, ...]]]:
+    """Return the segments that are read, and which of their outputs: of a window all."""
+    kept: list[tuple[Segment, tuple[str, ...]]] = []
     wanted = {model.answer}
     for segment in reversed(model.segments):
         read = tuple(name for name in segment.outputs if name in wanted)
         if read:
-            kept.append(_narrowed(segment, read) if segment.form == "step" else segment)
+            kept.append((segment, read if segment.form == "step" else segment.outputs))
             wanted |= set(segment.inputs)
     return kept[::-1]
-
-
-def _narrowed(segment: Segment, outputs: tuple[str, ...]) -> Segment:
-    if outputs == segment.outputs:
-        return segment
-    places = [segment.outputs.index(name) for name in outputs]
-    return replace(segment, module=_returning(segment.module, places), outputs=outputs)
-
-
-def _returning(step: nn.Module, places: list[int]) -> fx.GraphModule:
-    """Return the step with some of its results only; its layers keep their names."""
-    graph = one_step(step)
-    (last,) = [node for node in graph.graph.nodes if node.op == "output"]
-    results = last.args[0]
-    some = tuple(results[place] for place in places)
-    last.args = (some if len(some) > 1 else some[0],)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return graph
 
 
 def _read_from(found: Drafts, given: Mapping[str, str]) -> None:
@@ -101,7 +104,7 @@ def _window(segment: Segment, given: Mapping[str, str], tensors: Mapping[str, Te
     values = {place: tensors[place] for place in inputs.values()}
     module: Any = segment.module
     with torch.no_grad():
-        results = as_tuple(module(*[values[place].float() for place in inputs.values()]))
+        results = as_tuple(module(*[values[place].float().clone() for place in inputs.values()]))
     form: Literal["sequence", "window"] = "sequence"
     if segment.form == READOUT:
         form, results = "window", tuple(y_B[None] for y_B in results)

@@ -27,12 +27,15 @@ class ChipStage:
         graph: what it computes.
         inputs: the tensor that each input node reads.
         outputs: the tensor that each output node writes.
+        graded: the input nodes that were given other values than 0 and 1 when the network was exported; `None` where
+            it is not known.
     """
 
     name: str
     graph: ChipGraph
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    graded: tuple[str, ...] | None = None
     kind: Literal["chip"] = "chip"
 
 

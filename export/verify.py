@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import TIES_ALLOWED, Agreement, audit
 from spikeport.export.convert import Conversion
-from spikeport.export.convert.trace import Trace, forget
+from spikeport.export.convert.private import forget
 from spikeport.export.graph import SPIKING
 from spikeport.export.norms import NormsInFloat64
 from spikeport.export.recording import FLOAT32, FLOAT64, Recording
@@ -89,7 +89,6 @@ def verify(conversion: Conversion, sample_TB: Mapping[str, Tensor], recording: R
     Raises:
         UnfaithfulError: they are not the same network on this sample.
     """
-    check_trace(conversion.trace, sample_TB)
     recording = recording or record_model(conversion, sample_TB)
     agreement = audit(conversion.graph, {n: sample_TB[n].numpy() for n in conversion.graph.inputs}, recording)
     if not agreement.exact and agreement.mismatches == 0:
@@ -106,48 +105,6 @@ def verify(conversion: Conversion, sample_TB: Mapping[str, Tensor], recording: R
             "Please report this network; --no-verify writes the bundle unverified and says so",
         )
     return agreement
-
-
-def check_trace(trace: Trace, sample_TB: Mapping[str, Tensor], samples: int = 2) -> None:
-    """Hold the traced step against the model's own forward: torch.fx does not see Python state or chance.
-
-    Raises:
-        UnfaithfulError: they differ on the first `samples` samples.
-    """
-    traced, original, carried = trace.module, trace.original, trace.carried
-    inputs_TB = {n: sample_TB[n][:, :samples] for n in trace.inputs}
-    forwarded = [n for n in carried.arguments if n not in carried.loops]
-    fed_back = {n: carried.kept[loop.place] for n, loop in trace.loops.items()}
-    states = dict.fromkeys(carried.loops, torch.zeros(0)) | {n: inputs_TB[n][0] for n in fed_back}
-    forget(traced)
-    forget(original)
-    with torch.no_grad():
-        for t in range(len(next(iter(inputs_TB.values())))):
-            # Copies: forward may change its arguments.
-            step = {n: x[t].clone() for n, x in zip(forwarded, inputs_TB.values(), strict=True)}
-            returned = original(*[{**step, **states}[n] for n in carried.arguments])
-            kept = returned
-            states = {n: _at(returned, place) for n, place in {**carried.loops, **fed_back}.items()}
-            if carried.loops:
-                rest = tuple(returned[i] for i in carried.kept)
-                kept = rest if len(rest) > 1 else rest[0]
-            if not _same(traced(*[x[t] for x in inputs_TB.values()]), kept):
-                raise UnfaithfulError(
-                    f"model {type(original).__name__}",
-                    f"its forward does more than its layers and calls (the output differs at step {t}): "
-                    "it keeps a state of its own, resets one, or draws random numbers",
-                    "Keep all state in neurons, and resets and chance outside of forward",
-                )
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor):
-        return isinstance(b, Tensor) and bool(torch.equal(a, b))
-    return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
-
-
-def _at(returned: Any, place: int) -> Any:
-    return returned[place] if isinstance(returned, tuple | list) else returned
 
 
 def describe(agreement: Agreement) -> str:

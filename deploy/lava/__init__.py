@@ -13,7 +13,7 @@ from spikeport.deploy.lava.plan import fixed_plan, float_plan
 from spikeport.deploy.lava.program import LavaProgram
 from spikeport.deploy.loihi.quantise import quantise, quantise_refusals, value_scales
 from spikeport.deploy.loihi.weight_bits import WeightBits
-from spikeport.deploy.stage import lower_hops, refusals, verdicts
+from spikeport.deploy.stage import GRADED, lower_hops, refusals, verdicts
 from spikeport.export.graph import ChipGraph
 from spikeport.export.recording import FLOAT64
 
@@ -42,6 +42,7 @@ class FixedBackend:
 
     name = "lava-fixed"
     calibrates = True
+    graded = GRADED
 
     def __init__(self, weight_bits: WeightBits | None = None) -> None:
         """Make the backend for weights of so many bits, by default 8 everywhere."""

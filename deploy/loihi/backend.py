@@ -8,7 +8,7 @@ from spikeport.deploy.backend import Inputs, Verdict
 from spikeport.deploy.loihi.program import LoihiProgram
 from spikeport.deploy.loihi.quantise import quantise, quantise_refusals
 from spikeport.deploy.loihi.weight_bits import WeightBits
-from spikeport.deploy.stage import verdicts
+from spikeport.deploy.stage import GRADED, verdicts
 from spikeport.export.graph import ChipGraph
 
 OWN = "Loihi 2's neuron microcode can do it; Loihi 1's neuron cannot in one compartment"
@@ -19,6 +19,7 @@ class LoihiBackend:
 
     name = "loihi"
     calibrates = True
+    graded = GRADED
 
     def __init__(self, weight_bits: WeightBits | None = None) -> None:
         """Make the backend for weights of so many bits, by default 8 everywhere."""

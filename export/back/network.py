@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import keyword
 import operator
 import re
@@ -81,8 +80,8 @@ class _Assembly:
         self.fx.output(shown[0] if len(shown) == 1 else tuple(shown))
         self.fx.lint()
         module = fx.GraphModule(self.root, self.fx, class_name="SpikingStep")
-        carried = Carried(tuple(names.values()), {}, tuple(range(len(shown))))
-        trace = Trace(module, self.graph.inputs, {}, copy.deepcopy(module), carried)
+        carried = Carried(tuple(names.values()), {}, tuple(range(len(shown))), {})
+        trace = Trace(module, self.graph.inputs, {}, carried)
         outputs = {name: self.values[name].name for name in self.graph.outputs}
         return Conversion(self.graph, trace, self.taps, outputs, tuple(self.rewrites))
 

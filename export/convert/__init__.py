@@ -10,23 +10,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import snntorch
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.convert.builder import UNUSED, Builder, Rewrite, Signal, Tap
 from spikeport.export.convert.catalogue import converters, functions
 from spikeport.export.convert.feedback import close_loops, require_zero_start
+from spikeport.export.convert.firing import require_strict_firing
 from spikeport.export.convert.functions import Call, target_name
 from spikeport.export.convert.joining import Joined, concatenate, feed_joined, merge
+from spikeport.export.convert.private import STATEFUL
 from spikeport.export.convert.states import returned_states
-from spikeport.export.convert.stepping import StepCell
-from spikeport.export.convert.trace import STATEFUL, Trace, trace
+from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.graph import ChipGraph
 
-__all__ = ["Conversion", "Rewrite", "Tap", "convert"]
+__all__ = ["Conversion", "Rewrite", "Tap", "carried_rewrites", "convert", "convert_trace"]
 
 STATE_CARRIED = "a state passed by hand: the neuron keeps it, from 0 at the start of a sample"
 STATES_UNNAMED = "the states that it returns too are no outputs here: index the call in forward to have them"
+STATE_LEFT_OUT = "output {} of forward, its state '{}', is no output here: return it first to have it"
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,18 @@ def convert(
     Raises:
         UnfaithfulError: a layer or call has no faithful form; the message names it and the nearest choice.
     """
-    traced = trace(model, sample_B, input_names, feedback)
+    return convert_trace(trace(model, sample_B, input_names, feedback), dt_s, type(model).__name__)
+
+
+def convert_trace(traced: Trace, dt_s: float, model: str) -> Conversion:
+    """Convert a traced step of the network named `model`; see `convert`."""
     builder = Builder(dt_s)
     values: dict[fx.Node, Any] = {}
     outputs: dict[str, str] = {}
     inputs = iter(traced.inputs)
     for node in traced.module.graph.nodes:
         if node.op == "output":
-            outputs = _outputs(builder, traced, node, values)
+            outputs = _outputs(builder, node, values)
         elif node.op == "placeholder":
             values[node] = _input(builder, next(inputs), traced.shapes[node.name])
         else:
@@ -82,11 +89,19 @@ def convert(
     back = close_loops(builder, {name: tuple(outputs)[loop.place] for name, loop in traced.loops.items()})
     builder.prune()
     _require_neurons(builder, model)
-    builder.rewrites += [Rewrite(name, STATE_CARRIED) for name in traced.carried.loops]
-    builder.rewrites += [Rewrite(name, UNUSED) for name in traced.dropped]
+    builder.rewrites += carried_rewrites(traced)
     graph = builder.graph()
     require_zero_start(graph, back)
     return Conversion(graph, traced, builder.taps, outputs, tuple(builder.rewrites))
+
+
+def carried_rewrites(traced: Trace) -> list[Rewrite]:
+    """Return what tracing changed: states that were passed by hand or returned, and calls that nothing reads."""
+    carried = traced.carried
+    rewrites = [Rewrite(name, STATE_CARRIED) for name in carried.loops]
+    rewrites += [Rewrite(s.neuron, STATE_LEFT_OUT.format(i, s.name)) for i, s in carried.states.items()]
+    rewrites += [Rewrite(name, STATES_UNNAMED) for name in carried.unnamed]
+    return rewrites + [Rewrite(name, UNUSED) for name in traced.dropped]
 
 
 def _input(builder: Builder, name: str, shape: tuple[int, ...] | None) -> Signal:
@@ -132,6 +147,10 @@ def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapp
         raise UnfaithfulError(
             f"layer '{node.target}' ({type(layer).__name__})", "it has no converter", f"Converted are: {known}"
         )
+    if "forward" in vars(layer):
+        reason = "its forward was replaced by one of the author's own, which its converter does not know"
+        fix = "Put it into a module of your own, whose forward is traced"
+        raise UnfaithfulError(f"layer '{node.target}' ({type(layer).__name__})", reason, fix)
     arguments = [*node.args, *node.kwargs.values()]
     if len(arguments) != 1:
         raise UnfaithfulError(
@@ -162,6 +181,8 @@ def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapp
             "Feed it what the inputs give; a state that lives from step to step belongs into a neuron",
         )
     shape = traced.shapes[node.name] or ()
+    if isinstance(layer, snntorch.SpikingNeuron):
+        require_strict_firing(str(node.target), layer, shape)
     result = converter(builder, builder.name(node.name), layer, signal, shape)
     return _with_states(builder, traced, node, layer, result) if stateful else result
 
@@ -185,7 +206,7 @@ class Unseen:
     state: str
 
 
-def _outputs(builder: Builder, traced: Trace, node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[str, str]:
+def _outputs(builder: Builder, node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[str, str]:
     returned = node.args[0]
     several = isinstance(returned, tuple | list)
     results = list(returned) if several else [returned]  # type: ignore[arg-type]
@@ -200,17 +221,7 @@ def _outputs(builder: Builder, traced: Trace, node: fx.Node, values: Mapping[fx.
         name = builder.name(f"output_{i}" if several else "output")
         builder.output(name, signal)
         names[name] = result.name
-        if not isinstance(values[result], Joined) and _returns_states(traced, result):
-            builder.rewrites.append(Rewrite(str(result.target), STATES_UNNAMED))
     return names
-
-
-def _returns_states(traced: Trace, node: fx.Node) -> bool:
-    """Return whether a call gives a tuple: a neuron's spikes and states."""
-    layer = traced.module.get_submodule(str(node.target)) if node.op == "call_module" else None
-    return isinstance(layer, STATEFUL) and (
-        layer.returns_tuple if isinstance(layer, StepCell) else bool(layer.output) or not layer.init_hidden
-    )
 
 
 def _unseen(value: Unseen, where: str) -> UnfaithfulError:
@@ -221,11 +232,9 @@ def _unseen(value: Unseen, where: str) -> UnfaithfulError:
     )
 
 
-def _require_neurons(builder: Builder, model: nn.Module) -> None:
+def _require_neurons(builder: Builder, model: str) -> None:
     if not builder.taps:
-        raise UnfaithfulError(
-            f"model {type(model).__name__}", "it has no spiking neuron", "Export ANNs with spikeport's ONNX export"
-        )
+        raise UnfaithfulError(f"model {model}", "it has no spiking neuron", "Export ANNs with spikeport's ONNX export")
 
 
 def _attribute(module: nn.Module, target: str) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.convert.builder import Builder, Rewrite, Signal, Tap, full
+from spikeport.export.convert.firing import require_strict_firing
 from spikeport.export.convert.layers import array, converts
 from spikeport.export.convert.membranes import LAYER, leaky_integrator
 from spikeport.export.convert.stepping import StepCell
@@ -59,6 +60,7 @@ def use_delta_cells(model: nn.Module) -> None:
             raise UnfaithfulError(
                 f"neuron '{name}'", "it takes its states by hand, as a tuple", "Build it with init_hidden=True"
             )
+        require_strict_firing(name, layer)
         model.set_submodule(name, cells.setdefault(layer, DeltaCell(layer)))
 
 

@@ -82,8 +82,7 @@ def max_pool_of_spikes(
             "Pool the spikes behind the neuron, or use average pooling or a strided convolution",
         )
     flat = isinstance(layer, nn.MaxPool1d)
-    dilated = single(layer.dilation) != 1 if flat else pair(layer.dilation) != (1, 1)
-    if layer.ceil_mode or dilated or layer.return_indices:
+    if not is_plain(layer):
         raise UnfaithfulError(f"layer '{name}'", "ceil_mode, dilation and return_indices are not NIR's", "Drop them")
     sizes = (layer.kernel_size, layer.stride, layer.padding)
     if flat:
@@ -95,6 +94,12 @@ def max_pool_of_spikes(
     builder.taps[name] = Tap(builder.call)
     builder.rewrites.append(Rewrite(name, f"the maximum of spikes as {type(node).__name__} -> Threshold(1/2)"))
     return builder.add(name, nir.Threshold(threshold=np.full(shape, 0.5)), sums)
+
+
+def is_plain(layer: nn.MaxPool1d | nn.MaxPool2d) -> bool:
+    """Return whether a pooling has no setting that NIR's has not."""
+    dilation = {layer.dilation} if isinstance(layer.dilation, int) else {*layer.dilation}
+    return not layer.ceil_mode and not layer.return_indices and dilation == {1}
 
 
 def single(value: int | tuple[int, ...]) -> int:

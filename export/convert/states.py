@@ -7,8 +7,9 @@ network, provided that what goes in as a state at one step is what came out of t
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import snntorch
 from torch import fx, nn
@@ -30,18 +31,30 @@ STATES: Mapping[type[nn.Module], tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
+class State:
+    """A state of a neuron: the layer's path, and the state's name."""
+
+    neuron: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Carried:
     """How the user's own loop carries states.
 
     Attributes:
         arguments: forward's arguments, states among them.
         loops: for each argument that is a state, the place among forward's outputs where it comes out.
-        kept: the places of the outputs that are no states.
+        kept: the places of the outputs that the traced step returns.
+        states: the places of the outputs that it leaves out since they are states, with what they are.
+        unnamed: the neurons whose states forward returns inside of an output, and which are left out too.
     """
 
     arguments: tuple[str, ...]
     loops: Mapping[str, int]
     kept: tuple[int, ...]
+    states: Mapping[int, State]
+    unnamed: tuple[str, ...] = ()
 
 
 def returned_states(kind: type[nn.Module]) -> tuple[str, ...]:
@@ -50,33 +63,99 @@ def returned_states(kind: type[nn.Module]) -> tuple[str, ...]:
     return ("spk", *(state for state in states if state != "spk"))
 
 
-def carry_states(graph: fx.Graph, root: nn.Module) -> Carried:
-    """Let every neuron below keep its own state; drop the arguments and outputs that carried it.
+def returns_states(layer: nn.Module) -> bool:
+    """Return whether a call gives a tuple: a neuron's spikes and states."""
+    if isinstance(layer, StepCell):
+        return layer.returns_tuple
+    return isinstance(layer, snntorch.SpikingNeuron) and bool(layer.output or not layer.init_hidden)
+
+
+def carry_states(graph: fx.Graph, root: nn.Module, wanted: Collection[int] | None = None) -> Carried:
+    """Let every neuron below keep its own state; drop the arguments that carried it, and the outputs that handed it on.
+
+    A state that forward returns is an output still where it stands in front of everything else, or is the membrane of a
+    neuron that is read out by it: one without reset, or on which no other output depends.
+
+    Args:
+        graph: the traced forward.
+        root: its layers.
+        wanted: the places of the outputs that anybody reads, by default all.
 
     Raises:
         UnfaithfulError: a state is computed inside forward, shared, or does not come out again.
     """
     arguments = tuple(str(node.target) for node in graph.nodes if node.op == "placeholder")
     (output,) = (node for node in graph.nodes if node.op == "output")
-    several = isinstance(output.args[0], tuple | list)
-    returned = list(output.args[0]) if several else [output.args[0]]
+    value: Any = output.args[0]
+    alone = not isinstance(value, tuple | list)
+    tuples = [node for node in ([value] if alone else value) if _is_tuple(node, root)]
+    returned = _unpacked(graph, root, output)
+    handed_on: dict[int, State] = {}
+    if alone:
+        names = returned_states(type(root.get_submodule(str(tuples[0].target)))) if tuples else ()
+        handed_on = {i: State(str(tuples[0].target), names[i]) for i in range(1, len(names))}
     loops: dict[str, int] = {}
-    dropped: set[int] = set()
     for call in [node for node in graph.nodes if node.op == "call_module"]:
+        kind = type(root.get_submodule(str(call.target)))
         for state, source in _states_by_hand(call, root).items():
-            place = _place(call, state, source, type(root.get_submodule(str(call.target))), returned)
+            place = _place(call, state, source, kind, returned)
             loops[str(source.target)] = place
             if state != "spk":
-                dropped.add(place)
-    kept = tuple(i for i in range(len(returned)) if i not in dropped)
-    if not kept:
-        raise UnfaithfulError("forward", "it returns states only", "Return the spikes too")
-    if loops:
-        _cut(graph, root, loops)
-        rest = tuple(returned[i] for i in kept)
-        output.args = (rest if len(rest) > 1 else rest[0],)
-        graph.lint()
-    return Carried(arguments, loops, kept)
+                handed_on[place] = State(str(call.target), state)
+    first = min((i for i in range(len(returned)) if i not in handed_on), default=len(returned))
+    read_out = _read_out(root, returned, handed_on)
+    states = {i: s for i, s in handed_on.items() if i > first and i not in read_out}
+    kept = tuple(i for i in range(len(returned)) if i not in states and (wanted is None or i in wanted))
+    rest = tuple(returned[i] for i in kept)
+    one = len(kept) == 1 and (len(returned) > 1 or alone)
+    output.args = (rest[0] if one else rest,)
+    _cut(graph, root, loops)
+    graph.lint()
+    return Carried(arguments, loops, kept, states, () if alone else tuple(str(node.target) for node in tuples))
+
+
+def _unpacked(graph: fx.Graph, root: nn.Module, output: fx.Node) -> list[Any]:
+    """Return what forward returns: of a neuron's tuple its parts if it is all, and else its spikes."""
+    value: Any = output.args[0]
+    if not isinstance(value, tuple | list):
+        if not _is_tuple(value, root):
+            return [value]
+        places = range(len(returned_states(type(root.get_submodule(str(value.target))))))
+        with graph.inserting_before(output):
+            return [graph.call_function(operator.getitem, (value, i)) for i in places]
+    with graph.inserting_before(output):
+        return [graph.call_function(operator.getitem, (n, 0)) if _is_tuple(n, root) else n for n in value]
+
+
+def _is_tuple(node: Any, root: nn.Module) -> bool:
+    is_call = isinstance(node, fx.Node) and node.op == "call_module"
+    return is_call and returns_states(root.get_submodule(str(node.target)))
+
+
+def _read_out(root: nn.Module, returned: list[Any], handed_on: Mapping[int, State]) -> set[int]:
+    """Return the places of the membranes by which a neuron is read out."""
+    alive: set[fx.Node] = set()
+    for i, value in enumerate(returned):
+        if i not in handed_on:
+            _reach(value, alive)
+    places = set()
+    membranes = [i for i, state in handed_on.items() if state.name == "mem"]
+    for i in sorted(membranes, key=lambda i: returned[i], reverse=True):
+        resets = getattr(root.get_submodule(handed_on[i].neuron), "reset_mechanism", "")
+        if resets == "none" or returned[i].args[0] not in alive:
+            places.add(i)
+            _reach(returned[i], alive)
+    return places
+
+
+def _reach(value: Any, alive: set[fx.Node]) -> None:
+    """Add what `value` depends on."""
+    waiting = [value] if isinstance(value, fx.Node) else []
+    while waiting:
+        node = waiting.pop()
+        if node not in alive:
+            alive.add(node)
+            waiting += node.all_input_nodes
 
 
 def _states_by_hand(call: fx.Node, root: nn.Module) -> dict[str, fx.Node]:
@@ -111,7 +190,7 @@ def _loops_over_time(call: fx.Node) -> bool:
     return bool(read & set(calls))
 
 
-def _place(call: fx.Node, state: str, source: fx.Node, kind: type[nn.Module], returned: list[object]) -> int:
+def _place(call: fx.Node, state: str, source: fx.Node, kind: type[nn.Module], returned: list[Any]) -> int:
     """Return where among forward's outputs the state comes out."""
     index = returned_states(kind).index(state)
     for i, value in enumerate(returned):

@@ -5,32 +5,53 @@ Shapes: B batch, `*` the value's own shape.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+import inspect
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import snntorch
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
 
 from spikeport.errors import SpikeportError, UnfaithfulError, UsageError
+from spikeport.export.chance import random_states, refuse_chance
 from spikeport.export.convert.bntt import refuse_unshared_norms
-from spikeport.export.convert.changes import changes_in_place, refuse_changes
+from spikeport.export.convert.changes import STATE_FIX, ChangeTracer, StepProbe, refuse_new_buffers, undo_changes
 from spikeport.export.convert.delta import use_delta_cells
 from spikeport.export.convert.feedback import Loop, loops_of, places, require_samples, require_shapes, zero_start
 from spikeport.export.convert.functional import use_layers
+from spikeport.export.convert.private import (
+    STATE_BUFFERS,
+    STATEFUL,
+    bake_parametrizations,
+    check_weights,
+    forget,
+    private_copy,
+)
 from spikeport.export.convert.states import Carried, carry_states
-from spikeport.export.convert.stepping import StepCell
 from spikeport.export.shapes import Shape
+from spikeport.export.untouched import listed
 
-STATEFUL = (snntorch.SpikingNeuron, StepCell)
 WHOLE = (*STATEFUL, snntorch.GradedSpikes)
 
 
-class StepTracer(fx.Tracer):
-    """Keeps snnTorch's neurons whole."""
+class StepTracer(ChangeTracer):
+    """Keeps snnTorch's neurons whole, and gives options of forward their defaults.
+
+    Args:
+        options: the arguments of forward that are not to be traced.
+    """
+
+    def __init__(self, options: frozenset[str]) -> None:
+        super().__init__()
+        self.options = options
+
+    def _proxy_placeholder(self, name: str, concrete_args: Any, sig: inspect.Signature, fn: Any) -> Any:
+        if name in self.options:
+            return sig.parameters[name].default
+        return super()._proxy_placeholder(name, concrete_args, sig, fn)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Return whether `m` is converted as one layer."""
@@ -45,7 +66,6 @@ class Trace:
         module: the traced copy, in evaluation mode on the CPU; running it leaves the user's model alone.
         inputs: the name of each input, in the order of forward's arguments; states are none.
         shapes: the shape of every traced value (of a tuple, of its first), without batch; `None` for no tensor.
-        original: another private copy, not traced: what the model's own forward does.
         carried: the states that the model's own loop carries by hand.
         dropped: the calls that no output depends on, which are left out.
         loops: the inputs that are an output of the step before.
@@ -54,7 +74,6 @@ class Trace:
     module: fx.GraphModule
     inputs: tuple[str, ...]
     shapes: Mapping[str, Shape | None]
-    original: nn.Module
     carried: Carried
     dropped: tuple[str, ...] = ()
     loops: Mapping[str, Loop] = field(default_factory=dict)
@@ -65,6 +84,7 @@ def trace(
     sample_B: Mapping[str, Tensor],
     input_names: tuple[str, ...] | None = None,
     feedback: Mapping[str, int] | None = None,
+    wanted: Collection[int] | None = None,
 ) -> Trace:
     """Trace `model`, which computes one time step, on a one-step sample.
 
@@ -74,43 +94,42 @@ def trace(
         input_names: the names of forward's arguments, where they are not to be called as in the code.
         feedback: the arguments that are outputs of the step before, with their place among forward's outputs;
             `sample_B` may leave them out.
+        wanted: the places of forward's outputs that anybody reads, by default all.
 
     Raises:
-        UnfaithfulError: the forward cannot be traced (a time loop, control flow on values).
+        UnfaithfulError: the forward cannot be traced (a time loop, control flow on values), resets a neuron, changes
+            what lives from step to step, or draws random numbers.
         UsageError: the sample does not fit the forward.
     """
-    private = private_copy(model)
-    check_weights(private)
-    use_delta_cells(private)
-    _bake_parametrizations(private)
-    tracer = StepTracer()
-    try:
-        graph = tracer.trace(private)
-    except Exception as error:  # whatever the user's forward does with a stand-in for a tensor
-        refuse_unshared_norms(private, set())
-        raise UnfaithfulError(
-            f"model {type(model).__name__}",
-            f"its forward cannot be traced ({error})",
-            "Export one time step: move the loop over time, and any control flow on values, out of forward",
-        ) from error
-    refuse_unshared_norms(private, {str(node.target) for node in graph.nodes if node.op == "call_module"})
-    refuse_changes(graph, private)
+    parameters = inspect.signature(getattr(model, "_orig_mod", model).forward).parameters
+    defaults = {n: p.default for n, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    given = {*sample_B, *(feedback or {})} if input_names is None else {*[*parameters][: len(input_names)]}
+    options = frozenset(name for name, value in defaults.items() if name not in given and value is not None)
+    traced = _traced(model, options)
+    carried = carry_states(traced.graph, traced.root, wanted)
+    # An argument that is None by default may be a state; what turns out to be none is an option.
+    if idle := [n for n in defaults if n in carried.arguments and n not in (*given, *carried.loops)]:
+        traced = _traced(model, options | {*idle})
+        carried = carry_states(traced.graph, traced.root, wanted)
+    graph, private = traced.graph, traced.root
+    _refuse_resets(traced)
     use_layers(graph, private)
-    carried = carry_states(graph, private)
     found = places(graph, carried, feedback or {})
-    dropped = _drop_dead_calls(graph, private)
-    module = fx.GraphModule(tracer.root, graph)
+    module = fx.GraphModule(private, graph)
     arguments = tuple(name for name in carried.arguments if name not in carried.loops)
     names = input_names or arguments
     if len(names) != len(arguments):
         raise UsageError(f"inputs {list(names)}", f"forward takes {list(arguments)}", "Name each")
     require_samples(names, sample_B, found)
-    probe = _Shapes(module)
+    probe = StepProbe(module)
+    states = random_states()
     try:
         with torch.no_grad():
-            loops = loops_of(module, names, sample_B, found)
-            first_B = zero_start(loops, sample_B) | dict(sample_B)
-            returned = probe.run(*[first_B[n] for n in names])
+            own_B = {name: x.clone() for name, x in sample_B.items()}
+            loops = loops_of(module, names, own_B, found)
+            first_B = zero_start(loops, own_B) | own_B
+            run = partial(probe.run, *[first_B[n] for n in names])
+            returned = run()
             require_shapes(loops, returned)
     except SpikeportError:
         raise
@@ -121,106 +140,97 @@ def trace(
             f"one step of the model fails on it ({str(error).splitlines()[0]})",
             "Give the sample as [T, B, *shape] with the shape that one step of forward takes, or mend the model",
         ) from error
+    refuse_chance(states, run)
+    undo_changes(graph, module, probe, loops)
+    dropped = _drop_dead_calls(graph, private)
+    module.recompile()
     forget(module)
-    return Trace(module, names, probe.shapes, private_copy(model), carried, dropped, loops)
+    return Trace(module, names, probe.shapes, carried, dropped, loops)
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """A traced private copy: its graph, and the neurons to which forward gave a state."""
+
+    root: nn.Module
+    graph: fx.Graph
+    reset: tuple[str, ...]
+
+
+def _traced(model: nn.Module, options: frozenset[str]) -> _Traced:
+    original = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    private = private_copy(original)
+    check_weights(private)
+    use_delta_cells(private)
+    bake_parametrizations(private)
+    neurons = {n: private.get_submodule(n) for n, m in original.named_modules() if isinstance(m, STATEFUL)}
+    states = {name: _states(neuron) for name, neuron in neurons.items()}
+    values = [*private.named_parameters(), *private.named_buffers()]
+    versions = [x._version for _, x in values]
+    trace_it = partial(StepTracer(options).trace, private)
+    before = random_states()
+    try:
+        with listed({id(original.get_submodule(name)): neuron for name, neuron in neurons.items()}):
+            graph = trace_it()
+    except SpikeportError:
+        raise
+    except Exception as error:  # whatever the user's forward does with a stand-in for a tensor
+        refuse_unshared_norms(private, set())
+        raise _untraced(original, error) from error
+    refuse_chance(before, trace_it)
+    refuse_unshared_norms(private, {str(node.target) for node in graph.nodes if node.op == "call_module"})
+    refuse_new_buffers(private)
+    for (name, value), version in zip(values, versions, strict=True):
+        if value._version != version:
+            raise UnfaithfulError(f"'{name}'", "forward changes it, and it lives from step to step", STATE_FIX)
+    reset = tuple(n for n, m in neurons.items() if any(a is not b for a, b in zip(_states(m), states[n], strict=True)))
+    return _Traced(private, graph, reset)
+
+
+def _states(neuron: nn.Module) -> list[Any]:
+    return [getattr(neuron, state, None) for state in STATE_BUFFERS]
+
+
+def _untraced(model: nn.Module, error: Exception) -> UnfaithfulError:
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, list | tuple) and any(isinstance(part, nn.Module) for part in value):
+                return UnfaithfulError(
+                    f"'{path}.{name}'" if path else f"'{name}'",
+                    "it is a plain list of layers, which torch does not see: it neither trains nor saves them",
+                    "Use nn.ModuleList",
+                )
+    return UnfaithfulError(
+        f"model {type(model).__name__}",
+        f"its forward cannot be traced ({error})",
+        "Export one time step: move the loop over time, and any control flow on values, out of forward",
+    )
+
+
+def _refuse_resets(traced: _Traced) -> None:
+    called = [str(node.target) for node in traced.graph.nodes if node.op == "call_module"]
+    # One that is called more often runs several steps: its converter says so.
+    for name in traced.reset:
+        if called.count(name) == 1:
+            raise UnfaithfulError(
+                f"neuron '{name}'",
+                "forward resets it, or gives it a state, in every step",
+                "Reset it before the first step of a sample, outside of forward: a bundle does so too",
+            )
 
 
 def _drop_dead_calls(graph: fx.Graph, root: nn.Module) -> tuple[str, ...]:
     """Drop the calls that no output depends on; return their names.
 
-    What changes a value in place, or a state that another call reads, stays, so that its converter may refuse it.
+    What changes a state that another call reads stays, so that its converter may refuse it.
     """
     targets = [str(node.target) for node in graph.nodes if node.op == "call_module"]
     shared = {t for t in targets if targets.count(t) > 1 and isinstance(root.get_submodule(t), STATEFUL)}
 
     def must_stay(node: fx.Node) -> bool:
-        if node.op == "call_module":
-            return node.target in shared
-        return node.op in ("placeholder", "output") or (node.op != "get_attr" and changes_in_place(node))
+        return node.op in ("placeholder", "output") or (node.op == "call_module" and node.target in shared)
 
     before = [node.name for node in graph.nodes]
     graph.eliminate_dead_code(must_stay)
     left = {node.name for node in graph.nodes}
     return tuple(name for name in before if name not in left)
-
-
-def private_copy(model: nn.Module) -> nn.Module:
-    """Return a copy on the CPU, in evaluation mode and without hidden state.
-
-    Torch does not copy a tensor that still hangs on its gradient, as a neuron's state does after a training
-    step; such a one is detached.
-    """
-    original = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-    computed: dict[int, Any] = {}
-    for module in original.modules():
-        for value in (*module._buffers.values(), *vars(module).values()):
-            if isinstance(value, Tensor) and not value.is_leaf:
-                computed[id(value)] = value.detach().clone()
-    try:
-        private: nn.Module = copy.deepcopy(original, computed).cpu().eval()
-    except (RuntimeError, TypeError) as error:
-        raise UnfaithfulError(
-            f"model {type(original).__name__}",
-            f"it cannot be copied ({str(error).splitlines()[0]})",
-            "Export a model that copy.deepcopy takes",
-        ) from error
-    forget(private)
-    return private
-
-
-def _bake_parametrizations(model: nn.Module) -> None:
-    """Put plain layers in the place of parametrized ones (weight norm, spectral norm), with the weights as computed.
-
-    `remove_parametrizations` would not do: a copy shares its class with the user's layer, whom it robs of its weights.
-    """
-    for path, module in [*model.named_modules()]:
-        if not path or not parametrize.is_parametrized(module):
-            continue
-        names: Any = module.parametrizations
-        computed = {name: nn.Parameter(getattr(module, name).detach()) for name in names}
-        plain: nn.Module = object.__new__(type(module).__mro__[1])
-        plain.__dict__.update(vars(module))
-        plain._modules = {name: part for name, part in module._modules.items() if part is not names}
-        plain._parameters = {**module._parameters, **computed}
-        model.set_submodule(path, plain)
-
-
-class _Shapes(fx.Interpreter):
-    """Runs the step once and remembers the shape of every value."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.shapes: dict[str, Shape | None] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        first = value[0] if isinstance(value, tuple) and value else value
-        self.shapes[n.name] = tuple(first.shape[1:]) if isinstance(first, Tensor) else None
-        return value
-
-
-def forget(model: nn.Module) -> None:
-    """Forget the hidden states of all snnTorch neurons below `model`, so that the next call starts at 0."""
-    for module in model.modules():
-        if isinstance(module, snntorch.DeltaLeaky):
-            module.reset_mem()
-        elif isinstance(module, STATEFUL):
-            for state in STATE_BUFFERS:
-                if isinstance(getattr(module, state, None), Tensor):
-                    setattr(module, state, torch.zeros(0))
-
-
-STATE_BUFFERS = ("mem", "syn", "syn_exc", "syn_inh", "spk")
-
-
-def check_weights(model: nn.Module) -> None:
-    """Raise `UnfaithfulError` for a parameter that is not finite, or of half precision."""
-    for name, value in [*model.named_parameters(), *model.named_buffers()]:
-        if value.dtype in (torch.float16, torch.bfloat16):
-            raise UnfaithfulError(
-                f"parameter '{name}'",
-                f"it is {value.dtype}, whose rounding is too coarse to verify spikes",
-                "Export model.float() with a float32 sample",
-            )
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise UnfaithfulError(f"parameter '{name}'", "it holds NaN or infinity", "Train again, or mend the weights")

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.errors import SpikeportError, UnfaithfulError, UsageError
+from spikeport.export.author import author_run
 from spikeport.export.convert.bntt import refuse_unshared_norms
 from spikeport.export.convert.cells import LeakyCell
+from spikeport.export.convert.changes import ChangeTracer
+from spikeport.export.convert.firing import require_strict_firing
 from spikeport.export.convert.layers import array
-from spikeport.export.convert.trace import STATEFUL, check_weights, private_copy
+from spikeport.export.convert.private import STATEFUL, check_weights, private_copy
 from spikeport.export.convert.window_graph import may_be_negative, step_graph
 from spikeport.export.convert.window_neurons import WINDOW_NEURONS, WITHOUT_STEP_FORM, WindowNeuron, rectification
 from spikeport.export.graph import SPIKING
@@ -37,7 +41,7 @@ class WindowModel:
 
     Attributes:
         step: the same network, one step at a time, with the same arguments.
-        original: a private copy of the network itself.
+        original: the network itself, the author's.
         neurons: for each neuron's call in `step`, its name in `original` and which of its calls it is.
         inflation: by how much the rounding of the window forms exceeds a recurrence's.
         inputs: the names of the inputs, in the order of forward's arguments.
@@ -50,14 +54,14 @@ class WindowModel:
     inputs: tuple[str, ...]
 
     def record(self, conversion: Conversion, sample_TB: Mapping[str, Tensor]) -> Recording:
-        """Run the window network's own forward over a sample, and record every node of its converted step.
+        """Run the author's window network over a sample, and record every node of its converted step.
 
         The recording's unit roundoff is that of the network's precision times `inflation`.
+
+        Raises:
+            UnfaithfulError: see `author_run`.
         """
-        seen = _Seen(self.original, {path for path, _ in self.neurons.values()})
-        with torch.no_grad():
-            returned = self.original(*[sample_TB[n] for n in self.inputs])
-        seen.stop()
+        returned, seen = author_run(self.original, partial(self._run, sample_TB))
         calls = {n.name: self.neurons.get(str(n.target)) for n in conversion.trace.module.graph.nodes}
         nodes: dict[str, Values] = {}
         for name, tap in conversion.taps.items():
@@ -69,6 +73,12 @@ class WindowModel:
         nodes |= {name: result.numpy() for name, result in zip(conversion.outputs, results, strict=True)}
         timesteps = len(sample_TB[self.inputs[0]])
         return Recording(nodes, dict.fromkeys(nodes, 0), timesteps, self.inflation * _roundoff(self.original))
+
+    def _run(self, sample_TB: Mapping[str, Tensor], module: nn.Module) -> tuple[Any, _Seen]:
+        seen = _Seen(module, {path for path, _ in self.neurons.values()})
+        returned = module(*[sample_TB[n].clone() for n in self.inputs])
+        seen.stop()
+        return returned, seen
 
 
 class _Seen:
@@ -91,13 +101,14 @@ class _Seen:
 
     def _membrane_of(self, path: str) -> Any:
         def keep(module: nn.Module, args: Any, result: Any) -> None:
-            self.values[path, self.counts[path]] = {"mem": result[0]}
+            self.values[path, self.counts[path]] = {"mem": result[0].clone()}
 
         return keep
 
     def _result_of(self, path: str) -> Any:
         def keep(module: nn.Module, args: Any, result: Any) -> None:
             both = isinstance(result, tuple)
+            result = tuple(x.clone() for x in result) if both else result.clone()
             kept = self.values.setdefault((path, self.counts[path]), {})
             kept |= {"spk": result[0], "mem": result[1]} if both else {"spk": result, "mem": kept.get("mem", result)}
             self.counts[path] += 1
@@ -121,12 +132,12 @@ def window_model(
     """
     if not any(isinstance(module, KINDS) for module in model.modules()):
         return None
-    original = private_copy(model)
-    check_weights(original)
-    for name, layer in original.named_modules():
+    private = private_copy(model)
+    check_weights(private)
+    for name, layer in private.named_modules():
         if type(layer) in WITHOUT_STEP_FORM:
             WINDOW_NEURONS[type(layer)](name, layer, 0)  # before its forward is tried, which may fail for less
-    window = _traced(original)
+    window = _traced(private)
     inputs = names or tuple(str(n.target) for n in window.graph.nodes if n.op == "placeholder")
     if set(inputs) != set(sample_TB):
         raise UsageError(f"sample {sorted(sample_TB)}", f"forward takes {list(inputs)}", "Give one tensor for each")
@@ -137,10 +148,10 @@ def window_model(
     cells = _Cells(window, given)
     made = step_graph(window, shapes, (len(probe[0]), probe[0].shape[1]), cells)
     step = fx.GraphModule(made.modules, made.graph, class_name=type(model).__name__)
-    return WindowModel(step, private_copy(model), made.neurons, cells.inflation, inputs)
+    return WindowModel(step, model, made.neurons, cells.inflation, inputs)
 
 
-class _Tracer(fx.Tracer):
+class _Tracer(ChangeTracer):
     """Keeps all of snnTorch's neurons whole."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -151,6 +162,8 @@ def _traced(model: nn.Module) -> fx.GraphModule:
     tracer = _Tracer()
     try:
         graph = tracer.trace(model)
+    except SpikeportError:
+        raise
     except Exception as error:  # whatever the user's forward does with a stand-in for a tensor
         refuse_unshared_norms(model, set())
         raise UnfaithfulError(
@@ -163,7 +176,7 @@ def _traced(model: nn.Module) -> fx.GraphModule:
 
 def _two_samples(x_TB: Tensor) -> Tensor:
     """Return at least two samples, so that the shapes [T, ...] and [T * B, ...] differ."""
-    return x_TB if x_TB.shape[1] > 1 else torch.cat((x_TB, x_TB), dim=1)
+    return x_TB.clone() if x_TB.shape[1] > 1 else torch.cat((x_TB, x_TB), dim=1)
 
 
 class _Shapes(fx.Interpreter):
@@ -215,6 +228,7 @@ class _Cells:
                 "it takes one step at a time, and stands in a network whose forward takes all of them",
                 "Use window neurons only (StateLeaky, LinearLeaky), or step neurons only (Leaky)",
             )
+        require_strict_firing(name, layer)
         neuron = WINDOW_NEURONS[kind](name, layer, self.timesteps)
         if neuron.rectified:
             neuron = self._input_of_at_least_0(name, node, neuron)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import Agreement
+from spikeport.export.author import check_trace
 from spikeport.export.convert import Conversion, convert
 from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import run
@@ -78,6 +79,14 @@ def converted(model: nn.Module, *x_TB: Tensor) -> Conversion:
     return convert(model, {n: x[0] for n, x in named.items()}, DT)
 
 
+def held(model: nn.Module, *x_TB: Tensor) -> Conversion:
+    """Convert; hold the trace against the model's own run, and the graph against the trace."""
+    conversion, named = converted(model, *x_TB), samples(model, *x_TB)
+    check_trace(model, conversion.trace, named)
+    verify(conversion, named)
+    return conversion
+
+
 def torch_outputs(model: nn.Module, *x_TB: Tensor) -> list[Tensor]:
     """The model's own forward over all steps, as plain snnTorch users run it."""
     for module in model.modules():
@@ -86,7 +95,7 @@ def torch_outputs(model: nn.Module, *x_TB: Tensor) -> list[Tensor]:
     rows = []
     with torch.no_grad():
         for t in range(len(x_TB[0])):
-            y = model(*[x[t] for x in x_TB])
+            y = model(*[x[t].clone() for x in x_TB])
             rows.append(y if isinstance(y, tuple) else (y,))
     return [torch.stack(column) for column in zip(*rows, strict=True)]
 
@@ -96,6 +105,7 @@ def exported(model: nn.Module, *x_TB: Tensor) -> tuple[Conversion, Agreement]:
     model.eval()
     conversion = converted(model, *x_TB)
     named = samples(model, *x_TB)
+    check_trace(model, conversion.trace, named)
     agreement = verify(conversion, named)
     recording = record_model(conversion, named)
     reference = run(conversion.graph, {n: x.numpy() for n, x in named.items()})

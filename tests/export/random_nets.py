@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from random_draws import Draws, Shape
-from random_layers import Drawn, conv1d, conv2d, dense, norm, pool1d, pool2d
+from random_layers import Drawn, conv1d, conv2d, dense, norm, pool1d, pool2d, size_after
 from random_neurons import STATES, random_neuron
+from snntorch import utils
 from torch import Tensor, nn
 
 Op = Callable[[list[Tensor], Any], Tensor]
@@ -30,9 +32,14 @@ OPERATIONS: dict[str, Op] = {
     "dropout": lambda x, extra: F.dropout(x[0], training=False),
     "host product": lambda x, extra: x[0] * x[1],
     "host relu": lambda x, extra: F.relu(x[0]),
+    "sum in place": lambda x, extra: operator.iadd(x[0], x[1]),
+    "sum in place, by method": lambda x, extra: x[0].add_(x[1]),
+    "scale in place": lambda x, extra: x[0].mul_(extra),
+    "relu in place": lambda x, extra: F.relu(x[0], inplace=True),
 }
 
-OF_TWO = ("sum", "difference", "concatenation", "host product")
+OF_TWO = ("sum", "difference", "concatenation", "host product", "sum in place", "sum in place, by method")
+IN_PLACE = tuple(name for name in OPERATIONS if "in place" in name)
 
 
 class RandomStep(nn.Module):
@@ -54,11 +61,16 @@ class RandomStep(nn.Module):
         self.inputs_of: dict[int, Shape] = {}
         self.shapes = [self._shape(), self._shape()]
         self.sizes: list[Shape] = list(self.shapes)
+        self.resets = self.draws.chance(0.03)
+        if self.resets:
+            self.features.add("reset in forward")
         self._build()
         self._bind()
 
     def run(self, x: Tensor, y: Tensor, states: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Run the program; fx unrolls it."""
+        if self.resets:
+            utils.reset(self)
         values = [x, y]
         for kind, sources, extra in self.program:
             arguments = [values[i] for i in sources]
@@ -89,6 +101,10 @@ class RandomStep(nn.Module):
         last = self._neuron(self._weights(self._source(last=True)))
         if self.draws.chance(0.02):
             last = self._layer_again(last)
+        if self.draws.chance(0.25):
+            flat = self._flat(last) if len(self.sizes[last]) > 1 else last
+            last = self._drawn(dense(self.draws, self.sizes[flat]), flat)
+            self.features.add("linear read-out")
         self.returned = [last]
         if len(self.spiking) > 1 and self.draws.chance(0.3):
             self.returned.append(self.spiking[0])
@@ -115,6 +131,11 @@ class RandomStep(nn.Module):
     def _block(self, value: int) -> None:
         """Weights, perhaps arithmetic, a neuron, perhaps pooling."""
         value = self._weights(value)
+        if len(self.sizes[value]) > 1 and min(self.sizes[value][1:]) >= 2 and self.draws.chance(0.15):
+            pool = nn.MaxPool2d(2, stride=1) if len(self.sizes[value]) == 3 else nn.MaxPool1d(2, stride=1)
+            value = self._drawn((pool, size_after(pool, self.sizes[value]), "MaxPool of values"), value)
+        if self.draws.chance(0.06):
+            value = self._drawn((nn.ReLU(inplace=True), self.sizes[value], "ReLU in place"), value)
         if self.draws.chance(0.5):
             value = self._arithmetic(value)
         value = self._neuron(value)
@@ -176,7 +197,9 @@ class RandomStep(nn.Module):
         states = {*self.states.values()} - set(self.spiking)
         mates = [i for i, s in enumerate(self.sizes) if s == size and i not in states and i != value]
         single = [k for k in (*OPERATIONS, "constant") if k not in (*OF_TWO, "flatten", "view", "plus 1")]
-        kind = self.draws.choice(list(OF_TWO) if mates and self.draws.chance(0.6) else single)
+        kinds = list(OF_TWO) if mates and self.draws.chance(0.6) else single
+        kinds = [k for k in kinds if k not in IN_PLACE] if self.draws.chance(0.75) else kinds
+        kind = self.draws.choice(kinds)
         if kind in OF_TWO:
             total = (2 * size[0], *size[1:]) if kind == "concatenation" else size
             return self._put(kind, kind, (value, self.draws.choice(mates)), None, total)

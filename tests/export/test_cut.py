@@ -13,8 +13,9 @@ from spikeport.deploy import backends
 from spikeport.deploy.pipeline import lower_network, run_network
 from spikeport.errors import UnfaithfulError
 from spikeport.export.convert.trace import trace
-from spikeport.export.cut import cut, needs_host
+from spikeport.export.cut import cut
 from spikeport.export.network import Description, export_network
+from spikeport.export.sides import placed
 from spikeport.export.stages import ChipStage
 
 ABOUT = Description("cut", {}, {})
@@ -102,7 +103,8 @@ def test_host_work_is_counted(tmp_path) -> None:
 
 
 def test_a_weighted_layer_stands_with_the_neurons_it_feeds() -> None:
-    parts = cut(trace(Attention(), {"x": sample(5, 6)[0]})).parts
+    traced = trace(Attention(), {"x": sample(5, 6)[0]})
+    parts = cut(traced, placed(traced)).parts
     for part in parts:
         weighted = [n for n in part.module.graph.nodes if n.name in ("wp", "out", "wq")]
         assert part.kind == "chip" or not weighted
@@ -111,7 +113,7 @@ def test_a_weighted_layer_stands_with_the_neurons_it_feeds() -> None:
 
 def test_nothing_is_cut_without_need() -> None:
     model = nn.Sequential(nn.Linear(6, 8), neuron(), nn.Linear(8, 5), neuron())
-    assert not needs_host(trace(model, {"input": sample(6)[0]}))
+    assert not placed(trace(model, {"input": sample(6)[0]})).needs_host
 
 
 def test_an_ann_has_no_chip_part(tmp_path) -> None:

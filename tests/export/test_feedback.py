@@ -21,7 +21,7 @@ from spikeport.errors import ArtefactError, UnfaithfulError, UsageError
 from spikeport.export.bundle import Bundle
 from spikeport.export.call import export
 from spikeport.export.convert import convert
-from spikeport.export.convert.trace import forget
+from spikeport.export.convert.private import forget
 from spikeport.export.interpreter import run
 from spikeport.export.stages import TensorRegister
 from spikeport.models.network import core_network

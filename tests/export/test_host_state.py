@@ -18,7 +18,7 @@ from spikeport.deploy import backends
 from spikeport.deploy.pipeline import lower_network, run_network
 from spikeport.errors import ArtefactError, UnfaithfulError
 from spikeport.export.bundle import Bundle
-from spikeport.export.convert.trace import forget
+from spikeport.export.convert.private import forget
 from spikeport.export.host_run import HostStepper
 from spikeport.export.host_state import STATE_IN, HostNeuron, SpikingLSTMStep, host_neurons
 from spikeport.export.host_verify import verify_steps

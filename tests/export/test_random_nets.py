@@ -12,12 +12,14 @@ from random_nets import random_case
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import Agreement, audit
+from spikeport.export.author import check_trace
 from spikeport.export.back import imported
 from spikeport.export.convert import convert
 from spikeport.export.convert.trace import Trace, trace
-from spikeport.export.cut import cut, needs_host
+from spikeport.export.cut import cut
 from spikeport.export.graph import ChipGraph
 from spikeport.export.run_parts import run_parts
+from spikeport.export.sides import placed
 from spikeport.export.verify import record_model, verify
 
 DT = 1e-3
@@ -89,15 +91,17 @@ def exported(model, sample) -> tuple[ChipGraph | None, int]:
         conversion = convert(model, first, DT)
     except UnfaithfulError:
         traced = trace(model, first)
-        if not needs_host(traced):
+        check_trace(model, traced, sample)
+        if not placed(traced).needs_host:
             raise
         return None, cut_spikes(traced, sample)
+    check_trace(model, conversion.trace, sample)
     return conversion.graph, spikes_of(verify(conversion, sample))
 
 
 def cut_spikes(traced: Trace, sample) -> int:
     """Return the spikes that agreed on the chip's parts of a network that is cut."""
-    step = cut(traced)
+    step = cut(traced, placed(traced))
     tensors = run_parts(step, sample, traced.loops).tensors
     spikes = 0
     for part in (part for part in step.parts if part.kind == "chip"):

@@ -14,8 +14,8 @@ from spikeport.errors import SpikeportError
 from spikeport.export.convert.catalogue import converters, functions
 from spikeport.export.convert.stepping import StepCell
 from spikeport.export.convert.trace import StepTracer
-from spikeport.export.cut import HOST_CALLS, HOST_LAYERS
 from spikeport.export.drafts import Drafts, HostDraft
+from spikeport.export.sides import HOST_CALLS, HOST_LAYERS
 from spikeport.export.support import CASES, Case, Row
 from spikeport.export.support.page import COMMAND, page
 from spikeport.export.support.table import drafted, merged, row, row_of

@@ -13,12 +13,13 @@ from spikeport.cli.sources import backend_names, open_network
 def run(args: argparse.Namespace) -> int:
     """Print node, what becomes of it, and why, for every backend."""
     from spikeport.deploy import backends
+    from spikeport.deploy.backend import explain_stage
     from spikeport.deploy.loops import lockstep_refusal
 
     network, _ = open_network(args)
     names = backend_names(args.backend, ["all"])
     found = {
-        name: {stage.name: [asdict(v) for v in backends.get(name).explain(stage.graph)] for stage in network.chips}
+        name: {stage.name: [asdict(v) for v in explain_stage(backends.get(name), stage)] for stage in network.chips}
         for name in names
     }
     host = [stage.name for stage in network.stages if stage.kind == "host"]
