@@ -208,6 +208,9 @@ class _Unread:
     def append(self, _: object) -> None:
         """Take a value that nobody reads."""
 
+    def __setitem__(self, key: object, value: object) -> None:
+        self.append(value)
+
     def __bool__(self) -> bool:
         raise TypeError("read")
 

@@ -101,7 +101,7 @@ def _refuse_mismatch(
             f"host stage '{stage}', neuron '{neuron}' {place}",
             f"onnxruntime's spike is not torch's at step {t}, sample {sample}, where the membrane is {margin:.3g} "
             f"above its threshold: more than the rounding of {bound:.1g}",
-            "Please report this network; if spike_grad is not a step at 0 in its forward, use one that is",
+            "Please report this network",
         )
 
 

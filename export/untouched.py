@@ -17,6 +17,7 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
+from spikeport.errors import UsageError
 from spikeport.export.chance import random_states, restore_random, seed_all
 
 INTERNAL = frozenset(vars(nn.Module()))
@@ -124,7 +125,13 @@ def untouched(model: nn.Module) -> Iterator[Held]:
 
     After it, all is as it was: attributes, states, parameters, modes, hooks, torch's, numpy's and Python's random
     numbers, and snnTorch's lists.
+
+    Raises:
+        UsageError: a parameter has no shape yet.
     """
+    for name, value in model.named_parameters():
+        if isinstance(value, nn.parameter.UninitializedParameter):
+            raise UsageError(f"parameter '{name}'", "it has no shape yet", "Call the network once, which gives it one")
     held = Held(model)
     drawn = random_states()
     try:

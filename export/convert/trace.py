@@ -44,7 +44,7 @@ class StepTracer(ChangeTracer):
         options: the arguments of forward that are not to be traced.
     """
 
-    def __init__(self, options: frozenset[str]) -> None:
+    def __init__(self, options: frozenset[str] = frozenset()) -> None:
         super().__init__()
         self.options = options
 
