@@ -194,6 +194,8 @@ def _with_states(
     if not any(user.target is operator.getitem and user.args[0] is node for user in node.users):
         return spikes
     shown = {tap.read: name for name, tap in builder.taps.items() if tap.fx_node == node.name}
+    if node.name in builder.potentials:
+        shown["mem"] = builder.potentials[node.name]
     states = returned_states(type(layer))[1:]
     return (spikes, *(Signal((shown[s],), spikes.shape) if s in shown else Unseen(node.name, s) for s in states))
 

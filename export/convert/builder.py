@@ -66,7 +66,8 @@ class Tap:
 class Builder:
     """Collects nodes, edges, register edges, taps and rewrites.
 
-    `call` is the traced call under conversion; `shared` names the nodes whose value more than one call reads.
+    `call` is the traced call under conversion; `shared` names the nodes whose value more than one call reads;
+    `potentials` the node that emits the membrane of a call's neuron, where no tap shows it.
     """
 
     dt_s: float
@@ -77,6 +78,7 @@ class Builder:
     taps: dict[str, Tap] = field(default_factory=dict)
     rewrites: list[Rewrite] = field(default_factory=list)
     shared: set[str] = field(default_factory=set)
+    potentials: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, node: nir.NIRNode, signal: Signal, shape: Shape | None = None) -> Signal:
         """Add `node` fed by `signal`; return what it emits (of `shape`, by default the input's)."""

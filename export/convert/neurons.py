@@ -110,6 +110,7 @@ def alpha(builder: Builder, name: str, layer: LAYER, signal: Signal, shape: Shap
     currents += builder.add(inhibitory, leaky_integrator(name, rise, builder.dt_s), minus)
     builder.taps |= {excitatory: Tap(builder.call, "syn_exc"), inhibitory: Tap(builder.call, "syn_inh")}
     potential = builder.add(builder.name(f"{name}_potential"), nir.Scale(scale=tau), currents)
+    builder.potentials[builder.call] = potential.sources[0]
     spikes = builder.add(name, nir.Threshold(threshold=threshold(name, layer, shape)), potential)
     builder.taps[name] = Tap(builder.call)
     builder.rewrites.append(Rewrite(name, "Alpha without reset as two LI -> Scale -> Threshold"))

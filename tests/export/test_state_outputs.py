@@ -112,6 +112,19 @@ def test_the_advice_for_one_left_out_is_followed(tmp_path: Path) -> None:
     np.testing.assert_allclose(got[0], own_loop(OUTPUTS["membrane last, subtract"][0], 1)[1], atol=1e-5)
 
 
+def test_the_potential_of_alpha_is_one(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(4, 5), snntorch.Alpha(0.8, 0.6, threshold=0.3, reset_mechanism="none"))
+    with torch.no_grad():
+        rows, states = [], ()
+        for x in X:
+            spk, *states = net[1](net[0](x), *states)
+            rows.append((spk, states[-1]))
+    got = answers(spikeport.export(net, X, DT, tmp_path / "n.bundle"))
+    for value, wanted in zip(got, zip(*rows, strict=True), strict=True):
+        np.testing.assert_allclose(value, torch.stack(wanted), atol=1e-5)
+    assert len(np.unique(got[1])) > 20
+
+
 @pytest.mark.parametrize("wired", [mem_and_spk, lambda n, x, mem: n.step(x, mem)[1], mem_beside_others])
 def test_one_that_is_no_node_is_refused(wired: Any, tmp_path: Path) -> None:
     with pytest.raises(UnfaithfulError, match=r"output [01]: it reads the state 'mem' of neuron 'lif'") as refused:
