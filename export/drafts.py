@@ -129,7 +129,8 @@ def draft(
     traced = trace(window.step if window else core, first_B, names, feedback, wanted)
     if check and not window:
         check_trace(core, traced, sample_TB)
-    step = placed(traced, "chip" if window else "host")
+    # What a segment gives, a segment behind it reads: where to cut is the author's. A window's proof is of one stage.
+    step = placed(traced, "chip" if window or outputs else "host")
     if step.needs_host:
         return _cut_stages(traced, step, sample_TB, dt_s, check, part)
     conversion = convert_trace(traced, dt_s, type(core).__name__)
@@ -164,7 +165,8 @@ def _cut_stages(
             else draft_part(f"{stem}host_{i}", i, part, run)
         )
     if not any(isinstance(stage, ChipDraft) for stage in stages):
-        raise UnfaithfulError(whole or "the model", "no part of it can run on a chip", "Export ANNs as ONNX")
+        reason = "it has no spiking neuron for a chip"
+        raise UnfaithfulError(whole or "the model", reason, "Export ANNs with spikeport's ONNX export")
     registers = [RegisterSpec(tensor=n, source=u, shape=traced.loops[n].shape) for n, u in step.registers.items()]
     outputs = {name: run.tensors[name] for name in step.outputs}
     rewrites = (*carried_rewrites(traced), *(Rewrite(name, TWICE) for name in sides.twice))

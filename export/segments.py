@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.author import author_run
+from spikeport.export.convert import Rewrite
 from spikeport.export.drafts import ChipDraft, Drafts, draft
 from spikeport.export.host_draft import HostDraft
 from spikeport.export.manifest import RegisterSpec
@@ -35,6 +36,7 @@ def draft_network(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], dt_s: 
     places = {name: name for name in sample_TB}
     stages: list[ChipDraft | HostDraft] = []
     registers: list[RegisterSpec] = []
+    rewrites: list[Rewrite] = []
     for segment, read in _read_only(model):
         given = {name: places[name] for name in segment.inputs}
         if segment.form == "step":
@@ -45,6 +47,7 @@ def draft_network(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], dt_s: 
             _read_from(found, given)
             stages += found.stages
             registers += found.registers
+            rewrites += found.rewrites
             written = found.outputs
             tensors |= {name: x.float() for name, x in found.tensors.items() if name not in given}
         else:
@@ -56,7 +59,7 @@ def draft_network(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], dt_s: 
     answer = places[model.answer]
     if check:
         _check_whole(model, sample_TB, tensors[answer])
-    return Drafts(tuple(stages), {answer: tensors[answer]}, tensors, tuple(registers))
+    return Drafts(tuple(stages), {answer: tensors[answer]}, tensors, tuple(registers), tuple(rewrites))
 
 
 def _check_whole(model: SpikingNetwork, sample_TB: Mapping[str, Tensor], answer_TB: Tensor) -> None:
