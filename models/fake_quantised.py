@@ -6,27 +6,27 @@ straight-through estimator, Bengio et al. 2013, arXiv:1308.3432). The grid is th
 
     weight = k unit,   unit = p threshold / V,   bias = n 2^e threshold / (64 V),   1 - beta = m / 4096
 
-k of the given bits, V (Loihi's vth_mant, the threshold in multiples of 64), n, e and m whole. So weights that were
-trained here come out of `quantise` unchanged, unless the samples' membranes need more than 24 bits and S is halved:
-then biases are rounded once more, by half of 2^e / S at most.
+k of the given bits, V (Loihi's vth_mant, the threshold in multiples of 64), n, e and m whole; alpha of a Synaptic is
+like beta. So weights that were trained here come out of `quantise` unchanged, unless the samples' membranes need more
+than 24 bits and S = 64 V / threshold is halved: then biases are rounded once more, by half of 2^e / S at most. The bias
+of a synaptic current is a weight like others, of a source that always spikes.
+What a reset by subtraction takes off is the threshold here and beta R / S there, R the whole number nearest to
+S threshold / beta: half of beta / S apart at most.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil, floor, log2
 from typing import Any
 
 import torch
-from snntorch import Leaky, SpikingNeuron
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
-from spikeport.errors import UsageError, did_you_mean
-from spikeport.models.folded import one_step
+from spikeport.errors import UsageError
 from spikeport.models.network import Segment, SpikingNetwork
+from spikeport.models.quantised_groups import DECAYS, Group, groups
 from spikeport.weight_grid import Values, best_units, levels, stored_step
 
 DECAY_ONE = 4096
@@ -35,25 +35,6 @@ BIAS_MANT_MAX = 2**12 - 1
 VTH_MANT_MAX = 2**17 - 1
 _ROUNDING = 1e-6
 """By how much the threshold may miss a whole number of steps and still be taken for it: weights are float32."""
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
-_PASSED = (nn.Flatten, nn.Identity)
-
-
-@dataclass(frozen=True)
-class Group:
-    """A neuron and the layers whose outputs it sums.
-
-    Attributes:
-        neuron: its path in the core.
-        layers: their paths, in the core.
-        bits: of their weights.
-        threshold: of the neuron.
-    """
-
-    neuron: str
-    layers: tuple[str, ...]
-    bits: int
-    threshold: float
 
 
 class FakeQuantised:
@@ -67,7 +48,8 @@ class FakeQuantised:
         """Find the layers of `network`.
 
         Args:
-            network: feed-forward, of zero-reset `snntorch.Leaky` and layers with weights.
+            network: of layers with weights and `snntorch.Leaky`, `Synaptic` and `RLeaky` neurons, feed-forward but for
+                the layers that these hold themselves.
             weight_bits: 1 to 8.
             layers: others, by the neuron's path in the core.
 
@@ -78,20 +60,23 @@ class FakeQuantised:
         self.network = network
         self._folded = _Folded(network)
         self.core = _single_step(network)
-        self.groups = _groups(self.core.module, weight_bits, dict(layers or {}))
+        self.groups = groups(self.core.module, weight_bits, layers or {})
         for group in self.groups:
-            _round_decay(self._layer(group.neuron))
+            _round_decays(self._layer(group.neuron))
         self.units: dict[str, float] = {}
         self.refit()
 
     def refit(self) -> None:
         """Choose the grid of every layer anew, for its present weights."""
         for group in self.groups:
-            weights = [self._layer(path).weight.detach().double().cpu().numpy() for path in group.layers]
-            units = best_units([Values.of(w.ravel()) for w in weights], group.bits)
+            held = {path: self._layer(path).weight for path in group.layers}
+            if group.current is not None:
+                held[f"{group.current}.bias"] = self._layer(group.current).bias
+            values = [Values.of(w.detach().double().cpu().numpy().ravel()) for w in held.values()]
+            units = best_units(values, group.bits)
             finest = min((unit for unit in units if unit), default=0.0)
             share = _whole_threshold(group, finest) / finest if finest else 1.0
-            self.units |= {path: unit * share for path, unit in zip(group.layers, units, strict=True)}
+            self.units |= {name: unit * share for name, unit in zip(held, units, strict=True)}
 
     def parameters(self) -> dict[str, Tensor]:
         """Return the quantised weights and biases by the name that they have in the network."""
@@ -124,6 +109,9 @@ class FakeQuantised:
 
     def _biases(self, group: Group) -> dict[str, Tensor]:
         biases = {p: self._layer(p).bias for p in group.layers if self._layer(p).bias is not None}
+        if group.current is not None:
+            bias, unit = biases[group.current], self.units[f"{group.current}.bias"]
+            return {f"{self.core.name}.{group.current}.bias": _straight(bias, _nearest(bias, unit, group.bits))}
         finest = min((self.units[path] for path in group.layers if self.units[path]), default=0.0)
         if not biases or not finest:
             return {}
@@ -181,54 +169,9 @@ def _whole_threshold(group: Group, unit: float) -> float:
     return stored_step(group.bits) * group.threshold / whole
 
 
-def _round_decay(neuron: Any) -> None:
-    steps = round((1 - float(neuron.beta)) * DECAY_ONE)
-    neuron.beta.fill_(1 - steps / DECAY_ONE)
-
-
-def _groups(core: nn.Module, weight_bits: int, by_neuron: dict[str, int]) -> list[Group]:
-    graph = one_step(core)
-    modules = dict(core.named_modules())
-    found = []
-    for node in graph.graph.nodes:
-        if node.op != "call_module" or not isinstance(modules[node.target], SpikingNeuron):
-            continue
-        neuron = modules[node.target]
-        _check_neuron(node.target, neuron)
-        layers = tuple(_feeding(node.args[0], node.target, modules))
-        bits = by_neuron.get(node.target, weight_bits)
-        found.append(Group(node.target, layers, bits, float(neuron.threshold)))
-    for name in by_neuron:
-        if name not in (known := [group.neuron for group in found]):
-            raise UsageError(f"quantisation of '{name}'", "the core has no such neuron", did_you_mean(name, known))
-    return found
-
-
-def _feeding(node: fx.Node, neuron: str, modules: Mapping[str, nn.Module]) -> list[str]:
-    """Return the layers whose sum `node` is."""
-    if node.op == "call_function" and node.target in (operator.add, torch.add):
-        return [path for part in node.args if isinstance(part, fx.Node) for path in _feeding(part, neuron, modules)]
-    if node.op == "call_module" and isinstance(module := modules[str(node.target)], (*WEIGHTED, *_PASSED)):
-        (before,) = node.all_input_nodes
-        if isinstance(module, WEIGHTED):
-            _check_source(before, neuron, modules)
-            return [str(node.target)]
-        return _feeding(before, neuron, modules)
-    reason = f"'{node.name}' feeds it, and only sums of Linear and Conv layers have a grid here"
-    raise UsageError(f"neuron '{neuron}'", reason, "Train it without quantisation")
-
-
-def _check_source(node: fx.Node, neuron: str, modules: Mapping[str, nn.Module]) -> None:
-    while node.op == "call_module" and isinstance(modules[str(node.target)], _PASSED):
-        (node,) = node.all_input_nodes
-    spikes = node.op == "call_module" and isinstance(modules[str(node.target)], SpikingNeuron)
-    if node.op != "placeholder" and not spikes:
-        reason = f"'{node.name}' is composed with the layer that feeds it, and the product is on no grid"
-        raise UsageError(f"neuron '{neuron}'", reason, "Feed the layer with spikes, or train without quantisation")
-
-
-def _check_neuron(path: str, neuron: SpikingNeuron) -> None:
-    plain = type(neuron) is Leaky and neuron.reset_mechanism == "zero" and neuron.threshold.numel() == 1
-    if not plain or neuron.beta.requires_grad or neuron.threshold.requires_grad or neuron.beta.numel() != 1:
-        reason = "only a zero-reset Leaky with a fixed beta and threshold keeps to Loihi's grid in training"
-        raise UsageError(f"neuron '{path}'", reason, "Train it without quantisation")
+def _round_decays(neuron: Any) -> None:
+    for name in DECAYS[type(neuron)]:
+        decay = getattr(neuron, name)
+        steps = round((1 - float(decay)) * DECAY_ONE)
+        # A state that decays is never made one that does not.
+        decay.fill_(1 - max(steps, 1 if float(decay) < 1 else 0) / DECAY_ONE)

@@ -17,6 +17,7 @@ from snntorch import Leaky, SpikingNeuron, surrogate
 from torch import Tensor, fx, nn
 
 from spikeport.models import leaky_kernels
+from spikeport.models.leaky_kernels import Membrane
 from spikeport.models.state import reset_state
 from spikeport.models.surrogate import SigmoidSurrogate
 
@@ -94,15 +95,15 @@ def _neuron(neuron: SpikingNeuron, x_TBN: Tensor) -> Tensor:
     if _is_plain(neuron):
         window: Callable[..., Tensor] = _LeakyWindow.apply
         carried = not neuron.__dict__.get(_DETACHED, False)
-        return window(x_TBN, neuron.beta, neuron.threshold, neuron.spike_grad, carried)
+        return window(x_TBN, _membrane(neuron), neuron.spike_grad, carried)
     return torch.stack([neuron(x_BN) for x_BN in x_TBN])
 
 
 def _is_plain(neuron: SpikingNeuron) -> bool:
-    """Whether `_LeakyWindow` is this neuron: a Leaky that resets to zero and has nothing to learn."""
+    """Whether `_LeakyWindow` is this neuron: a Leaky with snnTorch's timing of the reset and nothing to learn."""
     return (
         type(neuron) is Leaky
-        and neuron.reset_mechanism == "zero"
+        and neuron.reset_delay
         and not (neuron.state_quant or neuron.inhibition or neuron.beta.requires_grad)
         and not (neuron.threshold.requires_grad or neuron.graded_spikes_factor.requires_grad)
         and neuron.beta.numel() == neuron.threshold.numel() == 1
@@ -110,57 +111,71 @@ def _is_plain(neuron: SpikingNeuron) -> bool:
     )
 
 
-class _LeakyWindow(torch.autograd.Function):
-    """A zero-reset `snntorch.Leaky` of one beta and threshold over T steps, from v = 0, without a graph a step.
+def _membrane(neuron: Any) -> Membrane:
+    threshold = float(neuron.threshold)
+    taken = threshold if neuron.reset_mechanism == "subtract" else 0.0
+    left = 0.0 if neuron.reset_mechanism == "zero" else 1.0
+    return Membrane(float(neuron.beta.clamp(0, 1)), threshold, left, taken)
 
-    Forward: `v[t] = beta (1 - r[t-1]) v[t-1] + x[t]`, `s[t] = r[t] = v[t] > threshold`.
-    Backward, r detached as in snnTorch: `g[t] = ds[t] sigma'(v[t] - threshold) + beta (1 - r[t]) g[t+1]`
-    is the gradient of both v[t] and x[t]; sigma' is the neuron's own surrogate.
+
+class _LeakyWindow(torch.autograd.Function):
+    """A `snntorch.Leaky` of one beta and threshold over T steps, from v = 0, without a graph a step.
+
+    Forward, by its reset, with `s[t] = r[t] = v[t] > threshold`:
+
+        zero:      v[t] = beta (1 - r[t-1]) v[t-1] + x[t]
+        subtract:  v[t] = beta v[t-1] + x[t] - threshold r[t-1]
+        none:      v[t] = beta v[t-1] + x[t]
+
+    Backward, r detached as in snnTorch: `g[t] = ds[t] sigma'(v[t] - threshold) + beta g[t+1]`, without the last term
+    where r[t] resets to zero, is the gradient of both v[t] and x[t]; sigma' is the neuron's own surrogate.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x_TBN: Tensor, beta: Tensor, threshold: Tensor, spike_grad: Callable[[Tensor], Tensor], carried: bool
+        ctx: Any, x_TBN: Tensor, membrane: Membrane, spike_grad: Callable[[Tensor], Tensor], carried: bool
     ) -> Tensor:
         """Return spikes_TBN; `carried`: the gradient flows to earlier steps."""
-        decay = beta.clamp(0, 1)
         v_TBN, s_TBN = torch.empty_like(x_TBN), torch.empty_like(x_TBN)
         if leaky_kernels.fits(x_TBN):
-            leaky_kernels.run(x_TBN, v_TBN, s_TBN, float(decay), float(threshold))
+            leaky_kernels.run(x_TBN, v_TBN, s_TBN, membrane)
         else:
             v_TBN[0] = x_TBN[0]
             for step in range(1, len(x_TBN)):
                 before_BN = v_TBN[step - 1]
-                torch.mul((before_BN <= threshold) * before_BN, decay, out=v_TBN[step]).add_(x_TBN[step])
-            s_TBN.copy_(v_TBN > threshold)
-        ctx.save_for_backward(v_TBN, decay, threshold)
+                fired_BN = before_BN > membrane.threshold
+                kept_BN = torch.where(fired_BN, before_BN * membrane.left, before_BN)
+                torch.mul(kept_BN, membrane.decay, out=v_TBN[step]).add_(x_TBN[step])
+                v_TBN[step].sub_(fired_BN * membrane.taken)
+            s_TBN.copy_(v_TBN > membrane.threshold)
+        ctx.save_for_backward(v_TBN)
+        ctx.membrane = membrane if carried else membrane._replace(decay=0.0)
         ctx.surrogate = spike_grad
-        ctx.carried = carried
         return s_TBN
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         """Return the gradient of x_TBN."""
-        v_TBN, decay, threshold = ctx.saved_tensors
+        (v_TBN,) = ctx.saved_tensors
+        threshold, silent, fired = ctx.membrane.carried
         compiled = _compiled_backward(ctx.surrogate)
         if compiled is not None and leaky_kernels.fits(v_TBN):
             run, sharpness = compiled
             g_TBN = torch.empty_like(v_TBN)
-            kept = float(decay) if ctx.carried else 0.0
-            run(grads[0], v_TBN, g_TBN, kept, float(threshold), sharpness)
-            return g_TBN, None, None, None, None
+            run(grads[0], v_TBN, g_TBN, ctx.membrane, sharpness)
+            return g_TBN, None, None, None
         with torch.enable_grad():
             over_TBN = (v_TBN - threshold).requires_grad_()
             (g_TBN,) = torch.autograd.grad(ctx.surrogate(over_TBN), over_TBN, grads[0])
-        if not ctx.carried:
-            return g_TBN, None, None, None, None
+        if silent == 0:
+            return g_TBN, None, None, None
         if leaky_kernels.fits(g_TBN):
-            leaky_kernels.run_back(g_TBN, v_TBN, float(decay), float(threshold))
-            return g_TBN, None, None, None, None
-        kept_TBN = (v_TBN <= threshold) * decay
+            leaky_kernels.run_back(g_TBN, v_TBN, ctx.membrane)
+            return g_TBN, None, None, None
         for step in range(len(g_TBN) - 2, -1, -1):
-            g_TBN[step].addcmul_(kept_TBN[step], g_TBN[step + 1])
-        return g_TBN, None, None, None, None
+            kept_BN = torch.where(v_TBN[step] <= threshold, silent, fired).to(g_TBN.dtype)
+            g_TBN[step].addcmul_(kept_BN, g_TBN[step + 1])
+        return g_TBN, None, None, None
 
 
 def _compiled_backward(spike_grad: Any) -> tuple[Callable[..., None], float] | None:

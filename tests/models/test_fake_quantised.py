@@ -121,6 +121,16 @@ class Pooled(nn.Module):
         return spikes
 
 
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.neuron = nn.Linear(2, 2), nn.Linear(2, 2), snntorch.Synaptic(0.9, 0.8, init_hidden=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes: Tensor = self.neuron(self.a(x) + self.b(x))
+        return spikes
+
+
 def leaky(**changes: object) -> nn.Module:
     made: nn.Module = snntorch.Leaky(**{"beta": 0.5, "init_hidden": True, "reset_mechanism": "zero", **changes})
     return made
@@ -131,8 +141,19 @@ def leaky(**changes: object) -> nn.Module:
     [
         (Pooled(leaky(), after=True), "only sums of Linear and Conv"),
         (Pooled(leaky(), after=False), "on no grid"),
-        (Pooled(leaky(reset_mechanism="subtract"), after=False), "only a zero-reset Leaky"),
         (Pooled(leaky(learn_beta=True), after=False), "fixed beta"),
+        (Pooled(leaky(threshold=torch.ones(2, 1, 1)), after=False), "one for all"),
+        (Pooled(leaky(reset_mechanism="subtract", reset_delay=False), after=False), "reset_delay=False"),
+        (Pooled(leaky(reset_mechanism="subtract", beta=0.0), after=False), "beta=0"),
+        (Pooled(leaky(graded_spikes_factor=2.0), after=False), "graded"),
+        (Pooled(leaky(state_quant=torch.round), after=False), "state_quant"),
+        (Pooled(snntorch.Alpha(0.9, 0.8, init_hidden=True), after=False), "it is Alpha"),
+        (Pooled(snntorch.Synaptic(0.9, 0.8, init_hidden=True, reset_mechanism="zero"), after=False), "drops the step"),
+        (
+            nn.Sequential(nn.Linear(2, 2), snntorch.RLeaky(0.8, V=0.5, all_to_all=False, init_hidden=True)),
+            "hears itself",
+        ),
+        (Twice(), "as one synapse"),
     ],
 )
 def test_what_has_no_grid_is_refused(core: nn.Module, said: str) -> None:

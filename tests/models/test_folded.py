@@ -68,7 +68,7 @@ def test_folded_gradients_are_those_of_snntorch() -> None:
 @pytest.mark.parametrize(
     "neuron",
     [
-        snntorch.Leaky(beta=0.5, init_hidden=True, reset_mechanism="subtract"),
+        snntorch.Leaky(beta=0.5, init_hidden=True, reset_mechanism="subtract", reset_delay=False),
         snntorch.Leaky(beta=torch.tensor(0.5), learn_beta=True, init_hidden=True, reset_mechanism="zero"),
         snntorch.Leaky(beta=0.5, init_hidden=True, reset_mechanism="zero", graded_spikes_factor=2.0),
         snntorch.Synaptic(alpha=0.5, beta=0.5, init_hidden=True, reset_mechanism="zero"),
