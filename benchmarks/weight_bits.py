@@ -62,17 +62,17 @@ def measure(out: Path, noises: Sequence[float], widths: Sequence[int], settings:
     for noise in noises:
         levels = [f"data.noise.image={noise}", f"data.noise.audio={noise}", *settings]
         trained = train_run(load_recipe("av-digits", levels), out / f"float-{noise}", resume=True)
-        float_N = _right(trained, None)
+        float_N = right_answers(trained, None)
         yield Score(noise, None, "float", float(float_N.mean()), None)
         for bits in widths:
             begun = [*levels, f"start_from={trained.path}", f"quantisation.weight_bits={bits}"]
             tuned = train_run(load_recipe("av-digits-qat", begun), out / f"tuned-{noise}-{bits}", resume=True)
             for how, run in {"after": trained, "in": tuned}.items():
-                right_N = _right(run, bits)
+                right_N = right_answers(run, bits)
                 yield Score(noise, bits, how, float(right_N.mean()), paired_difference(right_N, float_N))
 
 
-def _right(run: Run, bits: int | None) -> Right:
+def right_answers(run: Run, bits: int | None) -> Right:
     """Return which test samples the exported network gets right: on `loihi`, or in float for `None`."""
     with tempfile.TemporaryDirectory(prefix="spikeport-") as scratch:
         network = export_run(run, Path(scratch) / "net.bundle").network

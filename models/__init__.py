@@ -11,5 +11,6 @@ if TYPE_CHECKING:
 
 MODELS: Registry[Family] = Registry("model")
 MODELS.register("av-digits", "spikeport.models.av_digits:FAMILY")
+MODELS.register("mlp", "spikeport.models.mlp:FAMILY")
 MODELS.register("s-cmrl", "spikeport.models.scmrl.family:FAMILY")
 MODELS.register("l2-actspikenet", "spikeport.models.l2act.family:FAMILY")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 DATASETS: Registry[DatasetKind] = Registry("dataset")
 DATASETS.register("av-digits", "spikeport.train.datasets.av_digits:KIND")
+DATASETS.register("mnist", "spikeport.train.datasets.mnist:KIND")
 DATASETS.register("nmnist", "spikeport.train.datasets.nmnist:KIND")
 DATASETS.register("nmnist-digits", "spikeport.train.datasets.nmnist_digits:KIND")
 DATASETS.register("crema-d", "spikeport.train.datasets.av_folders.crema_d:KIND")

@@ -11,12 +11,14 @@ Rows = NDArray[np.int64]
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
-def split_rows(labels_N: Rows, val_share: float, draw: np.random.Generator) -> dict[Part, Rows]:
-    """Return disjoint rows of each part: a fifth of each class is "test", `val_share` of the rest "val"."""
+def split_rows(
+    labels_N: Rows, val_share: float, draw: np.random.Generator, test_share: float = 0.2
+) -> dict[Part, Rows]:
+    """Return disjoint rows of each part: `test_share` of each class is "test", `val_share` of the rest "val"."""
     parts: dict[Part, list[Rows]] = {part: [] for part in _PARTS}
     for label in np.unique(labels_N):
         rows = draw.permutation(np.flatnonzero(labels_N == label))
-        test = len(rows) // 5
+        test = int(len(rows) * test_share)
         val = test + max(1, round((len(rows) - test) * val_share))
         for part, some in zip(("test", "val", "train"), np.split(rows, [test, val]), strict=True):
             parts[part].append(some)  # type: ignore[index]
