@@ -69,8 +69,7 @@ class ChipGraph:
         Raises:
             UnfaithfulError: a node, edge, shape or loop has no defined meaning.
         """
-        if not (np.isfinite(dt_s) and dt_s > 0):
-            raise UsageError(f"dt_s = {dt_s}", "a time step is a positive number of seconds", "Give --dt in seconds")
+        check_dt(dt_s)
         nodes, edges = flatten(graph)
         for name, node in nodes.items():
             check_node(name, node, dt_s)
@@ -117,6 +116,12 @@ class ChipGraph:
     def neurons(self) -> tuple[str, ...]:
         """Names of the nodes with a membrane or a threshold, in order of evaluation."""
         return tuple(n for n in self.order if isinstance(self.nodes[n], NEURONS))
+
+
+def check_dt(dt_s: float) -> None:
+    """Raise `UsageError` for a time step that is none."""
+    if not (np.isfinite(dt_s) and dt_s > 0):
+        raise UsageError(f"dt_s = {dt_s}", "a time step is a positive number of seconds", "Give --dt in seconds")
 
 
 def delay_steps(name: str, node: nir.Delay, dt_s: float) -> int:

@@ -11,7 +11,7 @@ from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.deploy.stage import GRADED, verdicts
 from spikeport.export.graph import ChipGraph
 
-OWN = "Loihi 2's neuron microcode can do it; Loihi 1's neuron cannot in one compartment"
+OWN = "a neuron program on Loihi 2, more than one compartment on Loihi 1 (inferred)"
 
 
 class LoihiBackend:

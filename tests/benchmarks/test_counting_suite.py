@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from spikeport.benchmarks.suites import counting, suites
 from spikeport.benchmarks.suites.counting_peer import nets
@@ -15,8 +17,8 @@ from spikeport.benchmarks.suites.result import SuiteResult
 from spikeport.cli import main
 from spikeport.errors import UnavailableError
 
-# counted by NeuroBench 2.3.0 and SpikingJelly 2.0.0 alike
-TRUE_ACS = {"conv": 298_776_880, "mlp": 428_221_423}
+# Counted by NeuroBench 2.3.0 and SpikingJelly 2.0.0 alike, on one processor: on others, float32 moves a few spikes.
+PEERS_ACS = {"conv": 298_776_880, "mlp": 428_221_423}
 
 
 @pytest.fixture
@@ -83,6 +85,28 @@ def test_the_interval_is_that_of_the_order_statistics() -> None:
     assert counting._interval([2.0]) == "2.000 to 2.000"
 
 
+def by_hand(net: nn.Module, x: Tensor) -> int:
+    """Return the operations: what reaches each output of a layer, counted by a layer of ones."""
+    found = 0
+
+    def count(layer: nn.Module, given: tuple[Tensor]) -> None:
+        nonlocal found
+        active = (given[0] != 0).double()
+        if isinstance(layer, nn.Linear):
+            found += int(active.sum()) * layer.out_features
+        elif isinstance(layer, nn.Conv2d):
+            ones = torch.ones(1, *layer.weight.shape[1:], dtype=torch.float64)
+            reached = F.conv2d(active, ones, None, layer.stride, layer.padding)
+            found += int(reached.sum()) * layer.out_channels
+
+    hooks = [layer.register_forward_pre_hook(count) for layer in net.modules()]
+    with torch.no_grad():
+        nets.forward(net, x)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
 @pytest.mark.parametrize("case", counting.CASES)
 def test_our_counts_of_both_networks_are_the_known_ones(case: str) -> None:
     net, x = nets.network(case), nets.spikes(case)
@@ -90,7 +114,8 @@ def test_our_counts_of_both_networks_are_the_known_ones(case: str) -> None:
         counter.start(len(x))
         nets.forward(net, x)
     counts = counter.counts()
-    assert (counts.synops_ac, counts.synops_mac) == (TRUE_ACS[case], 0)
+    assert (counts.synops_ac, counts.synops_mac) == (by_hand(net, x), 0)
+    assert counts.synops_ac == pytest.approx(PEERS_ACS[case], rel=1e-6)
 
 
 def test_a_counter_that_keeps_a_row_a_step_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

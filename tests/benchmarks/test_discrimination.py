@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from spikeport.benchmarks.blocks import Embeddings, Plane
 from spikeport.benchmarks.discrimination import discrimination, principal, silhouette
 from spikeport.benchmarks.embeddings import NONE_KNOWN, embeddings
+from spikeport.benchmarks.older import OLDER
 from spikeport.benchmarks.report import render_comparison, render_html, render_markdown, write_comparison
 from spikeport.benchmarks.report.discrimination import TITLE
-from spikeport.benchmarks.results import OLDER, Results, Row, read_results, write_results
+from spikeport.benchmarks.results import Results, Row, read_results, write_results
 from spikeport.errors import ArtefactError, UsageError
 from spikeport.models.network import SpikingNetwork
 
@@ -219,7 +220,7 @@ def test_two_results_show_both_whatever_their_networks_are_called(tmp_path: Path
 def test_a_file_older_than_a_figure_says_so(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     write_results(results(row("snn", "embedding")), path)
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text()) | {"schema": 1}
     for figure in ("discrimination", "footprint"):
         content["rows"][0].pop(figure)
         content["rows"][0]["missing"].pop(figure, None)

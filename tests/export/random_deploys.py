@@ -37,8 +37,8 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 def draw(seed: int) -> tuple[RandomStep, dict[str, Tensor]]:
-    """Return a network as a user has it, in float32, with its sample."""
-    model, sample = random_case(seed, STEPS, BATCH)
+    """Return a network as a user has it, in float32, with its sample; every second one shares numbers in a layer."""
+    model, sample = random_case(seed, STEPS, BATCH, shared=seed % 2 == 0)
     return model.float().eval(), {name: x.float() for name, x in sample.items()}
 
 
@@ -130,12 +130,12 @@ class Deploys:
         for stage in network.chips:
             self.stages.append(Stage(f"n{seed}_{stage.name}_", stage.graph, run.chip_inputs[stage.name]))
 
-    def deploy(self, name: str, chunk: int) -> dict[str, Recording]:
-        """Run all stages that a backend takes, `chunk` at once; hold each against the reference."""
+    def deploy(self, name: str, chunk: int, first: int | None = None) -> dict[str, Recording]:
+        """Run all stages that a backend takes, of the `first`, `chunk` at once; hold each against the reference."""
         backend = backends.get(name)
         refused = self.refused_by.setdefault(name, {})
         taken = []
-        for stage in self.stages:
+        for stage in self.stages[:first]:
             reasons = [f"{v.kind}: {v.reason}" for v in backend.explain(stage.graph) if v.fate == "refused"]
             if reasons:
                 refused[stage.prefix] = reasons[0]

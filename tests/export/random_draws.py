@@ -17,9 +17,11 @@ class Draws:
     Attributes:
         features: what was drawn.
         grid: whether all numbers are multiples of 1/2, so that membranes meet their thresholds exactly.
+        shared: whether the neurons of a layer share their numbers, as integers of one scale need it.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, shared: bool = False) -> None:
+        self.shared = shared
         self.rng = np.random.default_rng(seed)
         self.features: set[str] = set()
         self.grid = self.chance(0.15)
@@ -42,7 +44,9 @@ class Draws:
         return torch.round(2 * values) / 2 if self.grid else values
 
     def parameter(self, size: Shape, low: float, high: float) -> Tensor:
-        """One number an element, or one a channel."""
+        """One number an element, one a channel, or one for all."""
+        if self.shared:
+            return self.uniform((1,), low, high)
         shape = size if self.chance(0.5) else (size[0], *(1,) * (len(size) - 1))
         return self.uniform(shape, low, high)
 

@@ -50,9 +50,9 @@ class RandomStep(nn.Module):
         shapes: of the inputs x and y.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, shared: bool = False) -> None:
         super().__init__()
-        self.draws = Draws(seed)
+        self.draws = Draws(seed, shared)
         self.features = self.draws.features
         self.layers, self.constants = nn.ModuleList(), nn.ParameterList()
         self.program: list[tuple[str, tuple[int, ...], Any]] = []
@@ -237,10 +237,12 @@ class RandomStep(nn.Module):
         return value if kind != "layer" else self._put("neuron used twice", kind, (value,), extra, self.sizes[value])
 
 
-def random_case(seed: int, steps: int = 50, batch: int = 2) -> tuple[RandomStep, dict[str, Tensor]]:
+def random_case(
+    seed: int, steps: int = 50, batch: int = 2, shared: bool = False
+) -> tuple[RandomStep, dict[str, Tensor]]:
     """Return a random step in float64 with a sample of spikes, or now and then of values."""
     torch.manual_seed(seed)
-    model = RandomStep(seed).double()
+    model = RandomStep(seed, shared).double()
     rng = np.random.default_rng(seed + 1_000_000)
     values = rng.random() < 0.2 and not model.draws.grid
     draws = [

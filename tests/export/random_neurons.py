@@ -30,11 +30,14 @@ def random_neuron(draws: Draws, size: Shape) -> tuple[nn.Module, str]:
     """Return a neuron, and its kind with its reset; it keeps its state inside unless its init_hidden is False."""
     kind = draws.choice(KINDS)
     reset, delay = _reset(draws, kind)
+    least = 0.5 if draws.shared else 0.0
     settings: dict[str, Any] = {
         "init_hidden": not draws.chance(0.3),
         "reset_mechanism": reset,
         "spike_grad": heaviside,
-        "threshold": draws.parameter(size, 0.5, 1.5) if draws.chance(0.4) else draws.choice([0.0, 0.5, 1.0, 3.0]),
+        "threshold": draws.parameter(size, 0.5, 1.5)
+        if draws.chance(0.4)
+        else draws.choice([0.5 if draws.shared else 0.0, 0.5, 1.0, 3.0]),
     }
     if not settings["init_hidden"]:
         draws.features.add("states passed by hand")

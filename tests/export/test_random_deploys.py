@@ -35,10 +35,10 @@ def drawn(seeds: range, folder: Path) -> Deploys:
     return tally
 
 
-def hold(tally: Deploys, chunk: int) -> None:
-    """Every stage that a float backend takes is exact there, and Lava's integers are ours."""
+def hold(tally: Deploys, chunk: int, floats: int | None = None) -> None:
+    """Every stage that a float backend takes, of the first `floats`, is exact there, and Lava's integers are ours."""
     for name in ("norse", "lava-float"):
-        tally.deploy(name, chunk)
+        tally.deploy(name, chunk, floats)
     ours, theirs = (tally.deploy(name, chunk) for name in ("loihi", "lava-fixed"))
     assert {name: stages for name, stages in tally.differing.items() if stages} == {}
     assert ours.keys() == theirs.keys()

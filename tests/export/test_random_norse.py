@@ -14,10 +14,10 @@ from spikeport.export.convert import convert
 from spikeport.export.graph import ChipGraph
 
 
-def test_forty_random_networks_mean_the_same_on_norse() -> None:
+def test_sixty_random_networks_mean_the_same_on_norse() -> None:
     graphs: dict[str, ChipGraph] = {}
     x = {}
-    for seed in range(2000, 2040):
+    for seed in range(2000, 2060):
         model, sample = random_case(seed)
         try:
             graphs[str(seed)] = graph = convert(model, {n: values[0] for n, values in sample.items()}, 1e-3).graph
