@@ -35,9 +35,7 @@ def random_neuron(draws: Draws, size: Shape) -> tuple[nn.Module, str]:
         "init_hidden": not draws.chance(0.3),
         "reset_mechanism": reset,
         "spike_grad": heaviside,
-        "threshold": draws.parameter(size, 0.5, 1.5)
-        if draws.chance(0.4)
-        else draws.choice([0.5 if draws.shared else 0.0, 0.5, 1.0, 3.0]),
+        "threshold": draws.parameter(size, 0.5, 1.5) if draws.chance(0.4) else draws.choice([least, 0.5, 1.0, 3.0]),
     }
     if not settings["init_hidden"]:
         draws.features.add("states passed by hand")
