@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import spikeport
 from spikeport.deploy.compare import compare_runs
+from spikeport.models.zoo import zoo_path
 
 TIMESTEPS, SAMPLES = 25, 3
 EXACT = ("reference", "norse", "lava-float")
@@ -101,3 +102,20 @@ def test_what_resets_to_zero_is_another_network() -> None:
 
 def zeroed(layer: nn.Module) -> nn.Module:
     return snn.Leaky(beta=0.9, init_hidden=True, reset_mechanism="zero") if isinstance(layer, snn.Leaky) else layer
+
+
+def test_the_trained_one_of_the_zoo_runs_on_every_backend(tmp_path: Path) -> None:
+    path = zoo_path("mnist-default-reset")
+    done = {b: spikeport.deploy(path, b, out=tmp_path / b, samples=4) for b in (*EXACT, "loihi", "lava-fixed")}
+    answers = {}
+    for backend, deployed in done.items():
+        run = deployed.run
+        assert run is not None
+        answers[backend] = run.tensors["logits"].sum(axis=0).argmax(axis=-1)
+        assert deployed.as_declared
+        assert (backend in EXACT) == all(agreement.exact for agreement in deployed.agreements.values())
+    assert all((answer == answers["reference"]).all() for answer in answers.values())
+    ours, lavas = done["loihi"].run, done["lava-fixed"].run
+    assert ours is not None
+    assert lavas is not None
+    assert all(difference.differing == 0 for difference in compare_runs(ours, lavas).values())
