@@ -11,7 +11,7 @@ from rich.text import Text
 from spikeport.benchmarks.report import agreement, compare, matching, placement, sides, tables
 from spikeport.benchmarks.results import Results
 
-PIPE_WIDTH = 160
+PIPE_WIDTH = 176
 _COLOURS = {"ok": "green", "quantised": "cyan", "mismatch": "red", "failed": "red", "partial": "yellow"}
 
 
