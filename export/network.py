@@ -17,6 +17,7 @@ from spikeport.export.bundle import Bundle, Golden
 from spikeport.export.convert import Rewrite
 from spikeport.export.coverage import Coverage, check_required, cover, require
 from spikeport.export.drafts import Drafts, draft
+from spikeport.export.graph import check_dt
 from spikeport.export.host_draft import HostDraft
 from spikeport.export.host_state import FORGETS, HOST_SPIKES
 from spikeport.export.manifest import GOLDEN, MANIFEST, InputSpec, Manifest, RewriteSpec, Verification
@@ -75,6 +76,7 @@ def export_network(
         UsageError: `out` exists, or the sample does not fit.
     """
     refuse_existing(out)
+    check_dt(dt_s)
     check_required(require_coverage, check)
     names = model.input_names if isinstance(model, SpikingNetwork) else None
     sample_TB = _named(model, sample, names)

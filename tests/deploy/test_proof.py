@@ -208,7 +208,11 @@ MISWIRED = {
     "reads what is not there": (lambda m: m["stages"][1].update(inputs={"input": "ghost"}), "reads 'ghost'"),
     "reads itself": (lambda m: m["stages"][1].update(inputs={"input": "logits"}), "reads 'logits'"),
     "writes an input": (lambda m: m["stages"][1].update(outputs={"output": "image"}), "'image'"),
-    "no answer": (lambda m: m.update(outputs=["ghost"]), "'ghost': no stage writes it"),
+    "no answer": (lambda m: m.update(outputs=["ghost"]), "the answer 'logits' is none of the outputs"),
+    "an answer that nothing gives": (
+        lambda m: m.update(outputs=["ghost"], answer="ghost"),
+        "'ghost': no stage writes it",
+    ),
     "another node": (lambda m: m["stages"][0].update(outputs={"ghost": "spikes"}), "node 'ghost'"),
     "another input": (lambda m: m["stages"][0].update(inputs={"image": "image"}), "node 'audio'"),
     "a register of nothing": (

@@ -54,7 +54,10 @@ def test_a_bundle_proves_itself_on_the_reference(name: str, tmp_path: Path) -> N
     golden = bundle.golden()
     for stage, nodes in golden.nodes.items():
         for node, expected in nodes.items():
-            np.testing.assert_array_equal(found.run.recordings[stage].nodes[node], expected[:, :2])
+            got = found.run.recordings[stage].nodes[node]
+            # A membrane was recorded in snnTorch's float32.
+            tolerance = {"rtol": 0.0, "atol": 0.0 if expected.dtype == np.uint8 else 1e-4}
+            np.testing.assert_allclose(got.astype(float), expected[:, :2].astype(float), **tolerance)
     for answer in bundle.manifest.outputs:
         np.testing.assert_allclose(found.run.tensors[answer], golden.outputs[answer][:, :2], rtol=1e-4, atol=1e-5)
 
