@@ -143,9 +143,10 @@ def refusals(graph: ChipGraph) -> dict[str, UnfaithfulError]:
 
 def _lower(graph: ChipGraph) -> HopStage:
     folded = folded_neurons(graph)
+    cells = {name: folded_cell(graph, neuron) for name, neuron in folded.items()}
     arriving = compose(graph, folded.values())
     for name, neuron in folded.items():
-        arriving[name] = _with_late_reset(arriving[name], neuron, folded_cell(graph, neuron).gain)
+        arriving[name] = _with_late_reset(arriving[name], neuron, cells[name].gain)
     outputs = {n: map_.tap() for n, map_ in arriving.items() if isinstance(graph.nodes[n], nir.Output)}
     taps = {name: source for name, source in outputs.items() if source is not None}
     arriving = {n: map_ for n, map_ in arriving.items() if n not in taps}
@@ -154,7 +155,7 @@ def _lower(graph: ChipGraph) -> HopStage:
     layers, hops = [], []
     for name, map_ in arriving.items():
         one = folded.get(name)
-        neurons = folded_cell(graph, one) if one else cell(graph, name)
+        neurons = cells[name] if one else cell(graph, name)
         hops += [
             Hop(s, name, plan.wait[s, lag, name], _scaled(neurons.gain, weight))
             for (s, lag), weight in map_.weights.items()

@@ -225,7 +225,7 @@ def _refuse_own_state(model: nn.Module, path: str, name: str, run: Callable[[nn.
     try:
         with untouched(copy), torch.no_grad():
             run(copy)
-    except Exception as error:
+    except Exception as error:  # whatever the author's forward does with what it may not read
         raise UnfaithfulError(
             f"attribute '{path}.{name}'" if path else f"attribute '{name}' of model {type(model).__name__}",
             "forward changes it from call to call and reads it again: a state of its own, by which it may act "

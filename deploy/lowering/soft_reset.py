@@ -72,15 +72,10 @@ class SoftReset:
         return np.where(self.beta > 0, 0.0, self.k)
 
 
-def soft_resets(graph: ChipGraph) -> dict[str, SoftReset]:
-    """Return the neurons that stand in `graph` as a membrane with a threshold behind it, by the `Threshold`."""
-    return {name: one for name, one in folded_neurons(graph).items() if one.spikes}
-
-
 def folded_neurons(graph: ChipGraph) -> dict[str, SoftReset]:
     """Return the neurons that stand in `graph` as several nodes, by `SoftReset.name`.
 
-    These are `soft_resets`, and membranes that are only read with a synaptic current before them.
+    These are membranes with a threshold behind them, and those that are only read with a synaptic current before them.
     """
     found: dict[str, SoftReset] = {}
     for membrane in graph.neurons:

@@ -156,7 +156,7 @@ def test_a_bundle_without_verification_says_so_each_time_and_runs(
 
 
 OUTSIDE = {
-    "absolute": "/tmp/outside", "upwards": "../outside", "a folder": "a/b", "windows": "a\\b", "a drive": "c:b",
+    "absolute": "/outside", "upwards": "../outside", "a folder": "a/b", "windows": "a\\b", "a drive": "c:b",
     "here": ".", "above": "..", "none": "", "NUL": "a\0b", "a line": "a\nb", "hidden": ".a", "a device": "NUL",
     "a device's file": "con.txt", "long": "a" * 201, "a dot behind": "a.", "a space behind": "a ", "a star": "a*",
     "turned": "a\u202eb", "half a sign": "a\ud800",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from soft_nets import leaky, soft, two_layers
 
 from spikeport.deploy.hops import RefusedError
-from spikeport.deploy.lowering.soft_reset import folded_neurons, soft_resets
+from spikeport.deploy.lowering.soft_reset import folded_neurons
 from spikeport.deploy.stage import lower_hops, refusals
 from spikeport.export.audit import audit
 from spikeport.export.graph import ChipGraph
@@ -30,7 +30,7 @@ def test_by_hand() -> None:
     """Beta 1/2, theta 1, K 1: after a spike at v = 1.5 the loop gives 0.75 + 0 - 1, and so does 1.5 - 2, halved."""
     nodes, edges, registers, entry = soft("n", 1, 0.5, 1.0, 1.0)
     net = graph({"x": source(1), "out": sink(1)} | nodes, [*edges, ("x", entry), ("n", "out")], registers=registers)
-    one = soft_resets(net)["n"]
+    one = folded_neurons(net)["n"]
     assert (one.membrane, one.current, one.feedback) == ("n_membrane", None, ("n_reset",))
     np.testing.assert_allclose((one.beta, one.theta, one.k, one.reset_by), [[0.5], [1.0], [1.0], [2.0]], rtol=1e-12)
     x = np.array([1.5, 0.0, 0.0, 1.5])[:, None, None]
@@ -68,7 +68,7 @@ def test_taking_off_k_at_once_is_another_network() -> None:
 def test_a_mixed_layer_takes_off_at_once_or_late_by_neuron() -> None:
     beta = np.where(np.arange(12) % 3 == 0, 0.0, 0.8)
     net = two_layers(beta, 1.0, 1.0)
-    neuron = soft_resets(net)["a"]
+    neuron = folded_neurons(net)["a"]
     np.testing.assert_allclose(neuron.late, np.where(beta == 0, 1.0, 0.0))
     np.testing.assert_allclose(neuron.reset_by, np.where(beta == 0, 0.0, 1.25), rtol=1e-12)
     assert mismatches(net) == 0
@@ -89,7 +89,7 @@ def test_a_current_and_a_membrane_that_are_only_read() -> None:
         "out": sink(5),
     }
     net = graph(nodes, [("x", "w"), ("w", "i"), ("i", "m"), ("i", "i_out"), ("m", "out")])
-    assert soft_resets(net) == {}
+    assert [one.spikes for one in folded_neurons(net).values()] == [None]
     assert [layer.name for layer in lower_hops(net).layers] == ["m"]
     assert mismatches(net) == 0
 
@@ -114,7 +114,7 @@ def test_what_is_no_reset_stays_a_connection(what: str) -> None:
     nodes |= {"x": source(4), "out": sink(4), "back": back}
     edges += [("x", entry), ("n", "out"), ("n", "back"), ("back", entry)]
     net = graph(nodes, edges, registers=registers | {("n", "back")})
-    assert soft_resets(net)["n"].feedback == ()
+    assert folded_neurons(net)["n"].feedback == ()
     assert mismatches(net) == 0
 
 

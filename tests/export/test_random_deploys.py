@@ -21,7 +21,7 @@ REFUSALS = (
     r"it reads the state 'mem' of neuron '[\w.]+', which no NIR node emits",
     r"entries lie within rounding of a threshold",
     # Forward resets a neuron, or changes what is not its own.
-    r"reset",
+    r"forward resets it, or gives it a state",
     r"in place",
 )
 
