@@ -44,7 +44,7 @@ def draw(seed: int) -> tuple[RandomStep, dict[str, Tensor]]:
 
 def own_loop(model: RandomStep, sample_TB: Mapping[str, Tensor]) -> list[np.ndarray[Any, Any]]:
     """The author's loop over forward: states by hand where it takes them, from nothing at first; every output."""
-    utils.reset(model)
+    utils.reset(model.layers)
     states = dict.fromkeys(model.states, torch.zeros(0))
     rows = []
     with torch.no_grad():
@@ -52,7 +52,7 @@ def own_loop(model: RandomStep, sample_TB: Mapping[str, Tensor]) -> list[np.ndar
             returned = model(*(x[t].clone() for x in sample_TB.values()), **states)
             states = {name: returned[model.returned.index(value)] for name, value in model.states.items()}
             rows.append([y.clone() for y in returned])
-    utils.reset(model)
+    utils.reset(model.layers)
     return [torch.stack(values).numpy() for values in zip(*rows, strict=True)]
 
 

@@ -70,7 +70,7 @@ class RandomStep(nn.Module):
     def run(self, x: Tensor, y: Tensor, states: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Run the program; fx unrolls it."""
         if self.resets:
-            utils.reset(self)
+            utils.reset(self.layers)  # it looks at a module's own children only
         values = [x, y]
         for kind, sources, extra in self.program:
             arguments = [values[i] for i in sources]

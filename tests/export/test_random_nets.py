@@ -32,6 +32,7 @@ REFUSALS = (
     r"RSynaptic with reset_mechanism='zero'",
     r"it is called 2 times in one step, so that its membrane advances as often",
     r"it adds a constant to a signal",
+    r"forward resets it, or gives it a state",
     r"it reads the state 'mem' of neuron '\w+', which no NIR node emits",
     # A membrane that only rounding lifts off its threshold, in a sample too short to call that rare.
     r"entries lie within rounding of a threshold",
