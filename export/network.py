@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from spikeport.errors import UnfaithfulError, UsageError
 from spikeport.export.bundle import Bundle, Golden
 from spikeport.export.convert import Rewrite
+from spikeport.export.convert.window import KINDS as WINDOW_KINDS
 from spikeport.export.coverage import Coverage, check_required, cover, require
 from spikeport.export.drafts import Drafts, draft
 from spikeport.export.graph import check_dt
 from spikeport.export.host_draft import HostDraft
 from spikeport.export.host_state import FORGETS, HOST_SPIKES
+from spikeport.export.looped.network import Looped, looped
+from spikeport.export.looped.stages import draft_looped
 from spikeport.export.manifest import GOLDEN, MANIFEST, InputSpec, Manifest, RewriteSpec, Verification
 from spikeport.export.proof import replay
 from spikeport.export.segments import draft_network
@@ -54,6 +57,7 @@ def export_network(
     check: bool = True,
     feedback: Mapping[str, int] | None = None,
     require_coverage: float | None = None,
+    answer: str | None = None,
 ) -> Bundle:
     """Write the bundle of `model` to the new folder `out`.
 
@@ -79,11 +83,14 @@ def export_network(
     check_dt(dt_s)
     check_required(require_coverage, check)
     names = model.input_names if isinstance(model, SpikingNetwork) else None
-    sample_TB = _named(model, sample, names)
+    network = None if names or feedback else _looped(model, sample)
+    sample_TB = network.inputs_TB if network else _named(model, sample, names)
     _check_feedback(model, sample_TB, feedback or {})
     with untouched(model):
         if isinstance(model, SpikingNetwork):
             stages = draft_network(model, sample_TB, dt_s, check)
+        elif network:
+            stages = draft_looped(model, network, _by_name(model, sample), dt_s, check, answer)
         else:
             stages = draft(model, sample_TB, dt_s, None, check, feedback)
         if require_coverage is not None:
@@ -112,12 +119,25 @@ def _check_feedback(model: nn.Module, sample_TB: Mapping[str, Tensor], feedback:
         raise UsageError(f"feedback '{both[0]}'", reason, "Leave it out of the sample")
 
 
-def _named(model: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None) -> dict[str, Tensor]:
+def _looped(model: nn.Module, sample: Tensor | Mapping[str, Tensor]) -> Looped | None:
+    """Return the stages of a network whose forward loops over time, `None` for any other."""
+    if any(isinstance(module, WINDOW_KINDS) for module in model.modules()):
+        return None
+    return looped(model, _by_name(model, sample))
+
+
+def _by_name(
+    model: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None = None
+) -> dict[str, Tensor]:
     if isinstance(sample, Tensor):
         first = (names or tuple(inspect.signature(getattr(model, "_orig_mod", model).forward).parameters))[0]
         sample = {first: sample}
     # A copy: what runs on it may change it in place.
-    tensors = {n: x.detach().cpu().clone(memory_format=torch.contiguous_format) for n, x in sample.items()}
+    return {n: x.detach().cpu().clone(memory_format=torch.contiguous_format) for n, x in sample.items()}
+
+
+def _named(model: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None) -> dict[str, Tensor]:
+    tensors = _by_name(model, sample, names)
     for name, x in tensors.items():
         if x.ndim < 3 or x.shape[0] < 1 or x.shape[1] < 1:
             raise UsageError(
