@@ -62,7 +62,8 @@ class _Probe(NormsInFloat64):
         tap = self.conversion.taps.get(name)
         shown: Tensor = value[0] if isinstance(value, tuple) else value
         if tap and tap.read != "output":
-            shown = getattr(self.conversion.trace.module.get_submodule(str(n.target)), tap.read)
+            layer: Any = self.conversion.trace.module.get_submodule(str(n.target))
+            shown = layer.mem > layer.threshold if tap.read == "above" else getattr(layer, tap.read)
         array: NDArray[np.generic] = shown.numpy().copy()
         spiking = isinstance(self.conversion.graph.nodes[name], SPIKING)
         return (array != 0).astype(np.uint8) if spiking else array

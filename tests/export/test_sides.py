@@ -117,7 +117,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], str]] = {
     ),
     "pooled with settings that NIR has not": (
         lambda: nn.Sequential(
-            nn.Conv2d(1, 3, 4), neuron(), nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(3, 2, 2), neuron()
+            nn.Conv2d(1, 3, 4), neuron(), nn.MaxPool2d(2, 1, dilation=2), nn.Conv2d(3, 2, 2), neuron()
         ),
         images,
         "chc",
