@@ -23,7 +23,6 @@ from spikeport.export.convert.pooling import is_plain
 from spikeport.export.convert.private import STATEFUL
 from spikeport.export.convert.trace import Trace
 from spikeport.export.host_state import HOST_NEURONS
-from spikeport.export.shapes import Shape
 
 Side = Literal["chip", "host"]
 SIDES: tuple[Side, ...] = ("chip", "host")

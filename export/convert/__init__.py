@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import snntorch
-import torch
 from torch import Tensor, fx, nn
 
 from spikeport.errors import UnfaithfulError
@@ -21,7 +20,7 @@ from spikeport.export.convert.feedback import close_loops, require_zero_start
 from spikeport.export.convert.firing import require_strict_firing
 from spikeport.export.convert.functions import Call, target_name
 from spikeport.export.convert.joining import Joined, Stacked, concatenate, feed_joined, flatten_stack, merge
-from spikeport.export.convert.private import STATEFUL
+from spikeport.export.convert.private import STATEFUL, is_double
 from spikeport.export.convert.states import returned_states
 from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.graph import ChipGraph
@@ -76,8 +75,7 @@ def convert(
 
 def convert_trace(traced: Trace, dt_s: float, model: str) -> Conversion:
     """Convert a traced step of the network named `model`; see `convert`."""
-    kinds = {value.dtype for value in traced.module.parameters() if value.is_floating_point()}
-    builder = Builder(dt_s, double=kinds == {torch.float64})
+    builder = Builder(dt_s, double=is_double(traced.module))
     values: dict[fx.Node, Any] = {}
     outputs: dict[str, str] = {}
     inputs = iter(traced.inputs)

@@ -152,8 +152,9 @@ def _shifted(builder: Builder, name: str, signal: Signal, shifts: Mapping[int, t
         paddings.append(padding)
         kernels.append(n + 2 * padding - stride * (size - 1))
         places.append(offset + padding)
-    weight = np.zeros((channels, 1, *kernels), np.float32)
-    weight[:, 0, *places] = 1
+    weight = np.zeros((channels, prod(kernels)), np.float32)
+    weight[:, np.ravel_multi_index(places, kernels)] = 1
+    weight = weight.reshape(channels, 1, *kernels)
     return convolve(builder, name, signal, weight, strides, paddings, groups=channels)
 
 

@@ -154,6 +154,7 @@ def folded(node: nir.NIRNode, gain: Array, shift: Array) -> nir.NIRNode:
 
 
 def channelwise(shape: Shape, gain: Array, shift: Array) -> nir.NIRNode:
+    """Return the node of `y = gain x + shift`, a number for each element of the first axis."""
     channels = len(gain)
     if len(shape) == 1:
         return nir.Affine(np.diag(gain), shift)

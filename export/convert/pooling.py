@@ -21,7 +21,6 @@ from spikeport.export.convert.layers import converts
 from spikeport.export.graph import SPIKING
 from spikeport.export.shapes import Shape
 
-
 Windows = list[tuple[int, int, int]]
 Pooling = nn.AvgPool1d | nn.AvgPool2d | nn.MaxPool1d | nn.MaxPool2d
 
@@ -39,7 +38,7 @@ def average_pool(
         matrices = _window_matrices(layer, signal.shape, windows, layer.count_include_pad)
         if divisor is not None:
             first = min(matrices)
-            matrices = {axis: (m > 0) / (divisor if axis == first else 1) for axis, m in matrices.items()}
+            matrices = {axis: (m > 0) * (1 / divisor if axis == first else 1.0) for axis, m in matrices.items()}
         return _by_matrices(builder, name, signal, matrices)
     if len(kernel) == 1 or divisor not in (None, 1):
         divisor = divisor or prod(kernel)
@@ -90,7 +89,7 @@ def max_pool_of_spikes(
     sums = f"{name}_sum"
     if _overhang(layer, signal.shape, windows) or len(signal.shape) != 1 + len(windows):
         matrices = _window_matrices(layer, signal.shape, windows, True)
-        summed = map_axes(builder, sums, signal, {axis: m > 0 for axis, m in matrices.items()})
+        summed = map_axes(builder, sums, signal, {axis: (m > 0) * 1.0 for axis, m in matrices.items()})
         how = "a matrix along each axis"
     elif len(kernel) == 1:
         summed, how = _depth_wise(builder, sums, signal, 1.0, kernel, stride, padding), "Conv1d"

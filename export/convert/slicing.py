@@ -6,22 +6,25 @@ Each is a matrix of zeros and ones along an axis. An axis that is indexed by a n
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nir
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.convert.axes import map_axes, selection
-from spikeport.export.convert.builder import Array, Builder, Signal
+from spikeport.export.convert.builder import Builder, Signal
 from spikeport.export.convert.constants import shifted_by
 from spikeport.export.convert.functions import Call, handles
 from spikeport.export.convert.layers import converts
 from spikeport.export.shapes import Shape
+
+Places = NDArray[np.integer]
 
 
 @handles(operator.getitem)
@@ -63,12 +66,10 @@ def _require_whole_batch(call: Call, part: Any) -> None:
         )
 
 
-def _places(call: Call, part: Any, size: int) -> Array:
+def _places(call: Call, part: Any, size: int) -> Places:
     try:
-        if isinstance(part, Tensor | list):
-            found = np.arange(size)[np.asarray(part)]
-        else:
-            found = np.atleast_1d(np.arange(size)[part])
+        index = np.asarray(part) if isinstance(part, Tensor | list) else part
+        found: Places = np.atleast_1d(np.arange(size)[index])
     except (IndexError, TypeError):
         raise UnfaithfulError(
             f"'{call.name}'", "it indexes a signal by what is no number, slice or list", "Index by constants"
@@ -78,7 +79,7 @@ def _places(call: Call, part: Any, size: int) -> Array:
     return found
 
 
-def _taken(call: Call, signal: Signal, places: dict[int, Array], dropped: Sequence[int] = ()) -> Signal:
+def _taken(call: Call, signal: Signal, places: Mapping[int, Places], dropped: Sequence[int] = ()) -> Signal:
     """Return the elements at the given places of each axis, without the axes of one element in `dropped`."""
     matrices = {axis: selection(call.name, found, signal.shape[axis]) for axis, found in places.items()}
     taken = map_axes(call.builder, call.name, signal, matrices)
