@@ -1,4 +1,4 @@
-"""Slices, padding, joins, constants, resizing and pooling of any size on a chip: torch's own values, and hand-made ones.
+"""Slices, padding, joins, constants, resizing and pooling of any size on a chip, against torch's values and by hand.
 
 The oracle is torch's own forward, in float64, on real values and over the steps of the author's loop.
 """
