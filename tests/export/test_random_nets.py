@@ -38,7 +38,7 @@ REFUSALS = (
     r"entries differ beyond rounding, .*, margin -?\d\.\d+e-(1[5-9]|2\d)\.",
 )
 # All that the way back to snnTorch may refuse.
-BACK_REFUSALS: tuple[str, ...] = ()
+BACK_REFUSALS = (r"register edge \w+_above -> \w+_held: .* not yet the reset without delay",)
 
 
 @dataclass
