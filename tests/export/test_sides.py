@@ -128,7 +128,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], str]] = {
         images,
         "chc",
     ),
-    "parts on both sides": (lambda: Net(parts, **layers(b=nn.Linear(8, 4), last=neuron())), spikes, "chch"),
+    "parts on both sides": (lambda: Net(parts, **layers(b=nn.Linear(8, 4), last=neuron())), spikes, "chc"),
     "a stack that stays one": (
         lambda: Net(
             lambda n, x: n.last(torch.softmax(torch.stack([n.first(3 * n.a(x)), 3 * n.b(x)], 1), 1).flatten(1)),
