@@ -19,11 +19,11 @@ Array = NDArray[np.float64]
 
 
 def synapses(node: nir.NIRNode, shape_out: Shape) -> int:
-    """Return an upper bound of the synapses that unrolling `node` makes."""
+    """Return an upper bound of the synapses that unrolling `node` makes; a weight of 0 makes none."""
     if isinstance(node, nir.Affine | nir.Linear):
-        return prod(shape_out) * int(node.weight.shape[-1])
+        return prod(shape_out[:-1]) * int(np.count_nonzero(node.weight))
     if isinstance(node, nir.Conv1d | nir.Conv2d):
-        return prod(shape_out) * int(prod(node.weight.shape[1:]))
+        return prod(shape_out[1:]) * int(np.count_nonzero(node.weight))
     if isinstance(node, nir.SumPool2d | nir.AvgPool2d):
         return prod(shape_out) * prod(pair(node.kernel_size))
     return prod(shape_out)
@@ -97,15 +97,14 @@ def unroll(
         image_in: (C, H, W).
         image_out: (C, H, W).
     """
-    channels_out, per_group, *kernel = weight_OCHW.shape
-    axes = (channels_out, per_group, *kernel, *image_out[1:])
-    o, c, i, j, y, x = np.ogrid[tuple(slice(n) for n in axes)]
+    channels_out, per_group = weight_OCHW.shape[:2]
+    o, c, i, j = (index[:, None, None] for index in np.nonzero(weight_OCHW))
+    y, x = np.ogrid[: image_out[1], : image_out[2]]
     row_in = y * stride[0] + i * dilation[0] - pads[0][0]
     column_in = x * stride[1] + j * dilation[1] - pads[1][0]
     inside = (row_in >= 0) & (row_in < image_in[1]) & (column_in >= 0) & (column_in < image_in[2])
     channel_in = o // (channels_out // groups) * per_group + c
-    inside = np.broadcast_to(inside, axes)
-    rows = np.broadcast_to((o * image_out[1] + y) * image_out[2] + x, axes)[inside]
-    columns = np.broadcast_to((channel_in * image_in[1] + row_in) * image_in[2] + column_in, axes)[inside]
-    values = np.broadcast_to(weight_OCHW[:, :, :, :, None, None], axes)[inside]
+    rows = ((o * image_out[1] + y) * image_out[2] + x)[inside]
+    columns = ((channel_in * image_in[1] + row_in) * image_in[2] + column_in)[inside]
+    values = np.broadcast_to(weight_OCHW[o, c, i, j], inside.shape)[inside]
     return _compact(csr_array((values, (rows, columns)), shape=(prod(image_out), prod(image_in))))

@@ -81,8 +81,13 @@ def _affine(node: nir.Affine | nir.Linear) -> Operator:
         lambda x_BN: x_BN @ weight.T + bias,
         lambda x_BN: x_BN @ np.abs(weight).T + np.abs(bias),
         lambda x_BN: x_BN @ np.abs(weight).T,
-        terms=weight.shape[1] + 1,
+        terms=_terms(weight),
     )
+
+
+def _terms(weight: Array) -> int:
+    """Return the most products in one output, the bias one of them; a weight of 0 adds nothing, nor an error."""
+    return int(np.count_nonzero(weight.reshape(len(weight), -1), axis=1).max(initial=0)) + 1
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def _convolution(node: nir.Conv1d | nir.Conv2d) -> Operator:
     )
     size = replace(conv, weight_OCHW=np.abs(conv.weight_OCHW), bias_O=np.abs(conv.bias_O))
     gain = replace(size, bias_O=np.zeros_like(conv.bias_O))
-    return Operator(conv, size, gain, terms=prod(weight.shape[1:]) + 1)
+    return Operator(conv, size, gain, terms=_terms(weight))
 
 
 def _pool(node: nir.SumPool2d | nir.AvgPool2d) -> Operator:

@@ -23,7 +23,6 @@ from spikeport.export.convert.pooling import is_plain
 from spikeport.export.convert.private import STATEFUL
 from spikeport.export.convert.trace import Trace
 from spikeport.export.host_state import HOST_NEURONS
-from spikeport.export.shapes import Shape
 
 Side = Literal["chip", "host"]
 SIDES: tuple[Side, ...] = ("chip", "host")
@@ -78,6 +77,7 @@ HOST_CALLS: frozenset[Any] = frozenset(
 )
 PRODUCTS = ("mul", "imul", "mul_", "truediv", "itruediv", "div", "div_")
 RESHAPES = ("view", "reshape", "flatten")
+PARTS = ("chunk", "split", "unbind")
 # What changes no value.
 WIRES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Flatten)
 WIRE_CALLS = ("dropout", *RESHAPES)
@@ -150,6 +150,8 @@ class _Placing:
 
     def run(self) -> Placed:
         """Return the step with its sides."""
+        # A chip has no tuples: each part is taken out of the whole where it is read.
+        self._part({node for node in _calls(self.graph) if target_name(node) in PARTS})
         apart = self._constants()
         for node in _calls(self.graph):
             if node not in apart and (side := self._must(node)) is not None:
@@ -171,9 +173,9 @@ class _Placing:
                 found.add(node)
         return found
 
-    def _part(self, constants: set[fx.Node]) -> None:
-        """Give every reader of a constant a copy of its own: only tensors [B, *shape] pass between stages."""
-        for node in [node for node in reversed(self.graph.nodes) if node in constants]:
+    def _part(self, calls: set[fx.Node]) -> None:
+        """Give every reader of a call a copy of its own: only tensors [B, *shape] pass between stages."""
+        for node in [node for node in reversed(self.graph.nodes) if node in calls]:
             for user in list(node.users)[1:]:
                 self._double(node, [user])
 
@@ -222,9 +224,11 @@ class _Placing:
             return "host"
         if isinstance(layer, STATEFUL):
             return "chip"
-        if node.target is operator.getitem and first.op == "call_module":
-            return self.sides.get(first)
-        if layer is None and name in RESHAPES and not _flattens(name, self.shapes[first], self.shapes[node]):
+        if node.target is operator.getitem and first.op == "call_module" and isinstance(node.args[1], int):
+            return self.sides.get(first)  # one of the states that a neuron or a cell returns
+        if node.target is torch.stack and not all(self._flattens(user) for user in node.users):
+            return "host"
+        if layer is None and name in RESHAPES and not self._flattens(node):
             return "host"
         if layer is None and name in PRODUCTS:
             return "host" if all(isinstance(a, fx.Node) and a.op != "get_attr" for a in node.args[:2]) else None
@@ -249,6 +253,16 @@ class _Placing:
         layer = self._layer(node)
         return isinstance(layer, WIRES) or (layer is None and target_name(node) in WIRE_CALLS)
 
+    def _flattens(self, node: fx.Node) -> bool:
+        """Return whether a reshape changes nothing or flattens, which is all that NIR has."""
+        before, after = self.shapes[node.all_input_nodes[0]], self.shapes[node]
+        if before is None or after is None or node.op == "output":
+            return False
+        layer = self._layer(node)
+        if isinstance(layer, nn.Flatten) or (layer is None and target_name(node) == "flatten"):
+            return True
+        return layer is None and target_name(node) in RESHAPES and (after == before or len(after) == 1)
+
     def _layer(self, node: Any) -> nn.Module | None:
         called = isinstance(node, fx.Node) and node.op == "call_module"
         return self.traced.module.get_submodule(str(node.target)) if called else None
@@ -267,8 +281,3 @@ def _reached(start: fx.Node, among: set[fx.Node]) -> set[fx.Node]:
         found |= further
         new += further
     return found
-
-
-def _flattens(name: str, before: Shape | None, after: Shape | None) -> bool:
-    """Return whether a reshape changes nothing or flattens, which is all that NIR has."""
-    return before is not None and after is not None and (name == "flatten" or after == before or len(after) == 1)

@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from spikeport.errors import UnfaithfulError
 from spikeport.export.audit import TIES_ALLOWED, Agreement, audit
 from spikeport.export.convert import Conversion
-from spikeport.export.convert.private import forget
+from spikeport.export.convert.private import forget, is_double
 from spikeport.export.graph import SPIKING
 from spikeport.export.norms import NormsInFloat64
 from spikeport.export.recording import FLOAT32, FLOAT64, Recording
@@ -36,7 +36,9 @@ def record_model(conversion: Conversion, sample_TB: Mapping[str, Tensor]) -> Rec
                 rows[name].append(value)
     forget(conversion.trace.module)
     nodes = {name: np.stack(values) for name, values in rows.items()}
-    return Recording(nodes, dict.fromkeys(nodes, 0), timesteps, _roundoff(conversion))
+    return Recording(
+        nodes, dict.fromkeys(nodes, 0), timesteps, FLOAT64 if is_double(conversion.trace.module) else FLOAT32
+    )
 
 
 class _Probe(NormsInFloat64):
@@ -62,20 +64,11 @@ class _Probe(NormsInFloat64):
         tap = self.conversion.taps.get(name)
         shown: Tensor = value[0] if isinstance(value, tuple) else value
         if tap and tap.read != "output":
-            shown = getattr(self.conversion.trace.module.get_submodule(str(n.target)), tap.read)
+            layer: Any = self.conversion.trace.module.get_submodule(str(n.target))
+            shown = layer.mem > layer.threshold if tap.read == "above" else getattr(layer, tap.read)
         array: NDArray[np.generic] = shown.numpy().copy()
         spiking = isinstance(self.conversion.graph.nodes[name], SPIKING)
         return (array != 0).astype(np.uint8) if spiking else array
-
-
-def _roundoff(conversion: Conversion) -> float:
-    kinds = {p.dtype for p in conversion.trace.module.parameters()} | {
-        # A forgotten state is empty, and of float32 whatever the model is.
-        b.dtype
-        for b in conversion.trace.module.buffers()
-        if b.is_floating_point() and b.numel()
-    }
-    return FLOAT64 if kinds == {torch.float64} else FLOAT32
 
 
 def verify(conversion: Conversion, sample_TB: Mapping[str, Tensor], recording: Recording | None = None) -> Agreement:

@@ -8,7 +8,8 @@
     Threshold                                                 Leaky             "none", beta 0
     any of the spiking ones -> Affine | Linear | Conv2d | Scale -> itself       RLeaky, RSynaptic
 
-An edge of each loop carries the step before; a register anywhere else has no form in snnTorch.
+An edge of each loop carries the step before; a register anywhere else does not come back, such as those of a reset by
+subtraction without delay.
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ def find_cells(graph: ChipGraph, dtype: torch.dtype) -> list[Cell]:
     if stray := sorted(graph.registers - allowed):
         raise UnfaithfulError(
             f"register edge {stray[0][0]} -> {stray[0][1]}",
-            "it waits one step in a way that no snnTorch neuron does",
+            "it waits one step in a way that comes back as no snnTorch neuron",
             "What comes back: one Affine, Linear, Conv2d or Scale from a spiking neuron onto itself, and the reset "
-            "LI -> Threshold -> Scale(-threshold) -> LI",
+            "LI -> Threshold -> Scale(-threshold) -> LI, but not yet the reset without delay",
         )
     return cells
 

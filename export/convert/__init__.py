@@ -19,8 +19,8 @@ from spikeport.export.convert.catalogue import converters, functions
 from spikeport.export.convert.feedback import close_loops, require_zero_start
 from spikeport.export.convert.firing import require_strict_firing
 from spikeport.export.convert.functions import Call, target_name
-from spikeport.export.convert.joining import Joined, concatenate, feed_joined, merge
-from spikeport.export.convert.private import STATEFUL
+from spikeport.export.convert.joining import Joined, Stacked, concatenate, feed_joined, flatten_stack, merge
+from spikeport.export.convert.private import STATEFUL, is_double
 from spikeport.export.convert.states import returned_states
 from spikeport.export.convert.trace import Trace, trace
 from spikeport.export.graph import ChipGraph
@@ -75,7 +75,7 @@ def convert(
 
 def convert_trace(traced: Trace, dt_s: float, model: str) -> Conversion:
     """Convert a traced step of the network named `model`; see `convert`."""
-    builder = Builder(dt_s)
+    builder = Builder(dt_s, double=is_double(traced.module))
     values: dict[fx.Node, Any] = {}
     outputs: dict[str, str] = {}
     inputs = iter(traced.inputs)
@@ -114,8 +114,10 @@ def _convert_node(builder: Builder, traced: Trace, node: fx.Node, values: Mappin
     shape = traced.shapes[node.name]
     builder.call = node.name
     for read in node.all_input_nodes:
-        if len(read.users) > 1 and isinstance(values[read], Signal):
-            builder.shared.update(values[read].sources)
+        if len(read.users) > 1:
+            value = values[read]
+            signals = value if isinstance(value, tuple) else (value,)
+            builder.shared.update(*(s.sources for s in signals if isinstance(s, Signal)))
     if node.op == "get_attr":
         return _attribute(traced.module, str(node.target))
     if node.op == "call_module":
@@ -129,10 +131,18 @@ def _convert_node(builder: Builder, traced: Trace, node: fx.Node, values: Mappin
         if isinstance(values[read], Unseen):
             raise _unseen(values[read], f"call '{node.name}'")
 
+    first = values.get(node.args[0]) if node.args and isinstance(node.args[0], fx.Node) else None
+    if isinstance(first, Stacked) and target_name(node) in ("flatten", "view", "reshape") and len(shape or ()) == 1:
+        return flatten_stack(builder, node.name, first)
+
     def resolve(argument: fx.Node) -> Any:
         value = values[argument]
         joins = function is concatenate
-        return merge(builder, node.name, value) if isinstance(value, Joined) and not joins else value
+        return (
+            merge(builder, node.name, value)
+            if isinstance(value, Joined | Stacked) and not (joins and isinstance(value, Joined))
+            else value
+        )
 
     args = fx.node.map_arg(node.args, resolve)
     kwargs = fx.node.map_arg(node.kwargs, resolve)
@@ -174,6 +184,10 @@ def _convert_module(builder: Builder, traced: Trace, node: fx.Node, values: Mapp
         if split is not None:
             return split
         signal = merge(builder, node.name, signal)
+    if isinstance(signal, Stacked):
+        if isinstance(layer, nn.Flatten) and len(traced.shapes[node.name] or ()) == 1:
+            return flatten_stack(builder, node.name, signal)
+        signal = merge(builder, node.name, signal)
     if not isinstance(signal, Signal):
         raise UnfaithfulError(
             f"layer '{node.target}' ({type(layer).__name__})",
@@ -191,7 +205,8 @@ def _with_states(
     builder: Builder, traced: Trace, node: fx.Node, layer: nn.Module, spikes: Signal
 ) -> Signal | tuple[Any, ...]:
     """Return what the call returns: the spikes, or the spikes and the states as far as NIR nodes emit them."""
-    if not any(user.target is operator.getitem and user.args[0] is node for user in node.users):
+    reads = (user.args[1] for user in node.users if user.target is operator.getitem and user.args[0] is node)
+    if not any(isinstance(index, int) for index in reads):
         return spikes
     shown = {tap.read: name for name, tap in builder.taps.items() if tap.fx_node == node.name}
     if node.name in builder.potentials:
@@ -217,7 +232,7 @@ def _outputs(builder: Builder, node: fx.Node, values: Mapping[fx.Node, Any]) -> 
         if isinstance(result, fx.Node) and isinstance(values[result], Unseen):
             raise _unseen(values[result], f"output {i}")
         value = values[result] if isinstance(result, fx.Node) else None
-        signal = merge(builder, f"output_{i}", value) if isinstance(value, Joined) else value
+        signal = merge(builder, f"output_{i}", value) if isinstance(value, Joined | Stacked) else value
         if not isinstance(result, fx.Node) or not isinstance(signal, Signal):
             raise UnfaithfulError(f"output {i}", "it is not a tensor that the network computes", "Return tensors")
         name = builder.name(f"output_{i}" if several else "output")

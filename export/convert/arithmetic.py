@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.convert.builder import Signal
-from spikeport.export.convert.functions import Call, add, handles, multiply
+from spikeport.export.convert.functions import Call, add, add_constant, handles, multiply
 from spikeport.export.convert.layers import add_flatten
 
 
@@ -25,14 +25,26 @@ def negate(call: Call) -> Signal:
 
 @handles(operator.sub, operator.isub, torch.sub, "sub", "sub_")
 def subtract(call: Call) -> Signal:
-    """`a - b` is a plus b through a Scale of -1."""
+    """`a - b` is a plus b through a Scale of -1; `1 - b` is one node."""
     a, b = call.args[:2]
-    if isinstance(b, Signal):
-        if isinstance(a, Signal) and a.shape != b.shape:
-            return add(call)
-        minus = call.builder.add(call.name, nir.Scale(scale=np.full(b.shape, -1.0)), b)
-        return add(Call(call.builder, call.name, (a, minus), call.kwargs, call.shape))
-    return add(Call(call.builder, call.name, (a, -b), call.kwargs, call.shape))
+    factor = call.kwargs.get("alpha", 1)
+    if not isinstance(b, Signal):
+        return add_constant(call, a, -factor * b if isinstance(b, int | float | Tensor) else b)
+    if not isinstance(a, Signal):
+        return add_constant(call, b, a, gain=-float(factor))
+    if a.shape != b.shape:
+        return add(call)
+    minus = call.builder.add(call.name, nir.Scale(scale=np.full(b.shape, -float(factor))), b)
+    return add(Call(call.builder, call.name, (a, minus), {}, call.shape))
+
+
+@handles(torch.rsub)
+def subtract_from(call: Call) -> Signal:
+    """`torch.rsub(a, b)` is `b - a`."""
+    a, b = call.args[:2]
+    if call.kwargs:
+        raise UnfaithfulError(f"'{call.name}'", "torch.rsub with alpha is not handled", "Write the difference")
+    return subtract(Call(call.builder, call.name, (b, a), call.kwargs, call.shape))
 
 
 @handles(operator.truediv, operator.itruediv, torch.div, "div", "div_")

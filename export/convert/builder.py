@@ -55,11 +55,12 @@ class Tap:
 
     Attributes:
         fx_node: the traced call.
-        read: `output` of the call (spikes: where it is not 0), or one of the module's states after it.
+        read: `output` of the call (spikes: where it is not 0), one of the module's states after it, or `above`:
+            where its membrane then exceeds its threshold.
     """
 
     fx_node: str
-    read: Literal["output", "mem", "syn", "syn_exc", "syn_inh", "rise", "fall"] = "output"
+    read: Literal["output", "mem", "syn", "syn_exc", "syn_inh", "rise", "fall", "above"] = "output"
 
 
 @dataclass
@@ -67,11 +68,13 @@ class Builder:
     """Collects nodes, edges, register edges, taps and rewrites.
 
     `call` is the traced call under conversion; `shared` names the nodes whose value more than one call reads;
-    `potentials` the node that emits the membrane of a call's neuron, where no tap shows it.
+    `potentials` the node that emits the membrane of a call's neuron, where no tap shows it; `double` says whether the
+    model computes in float64, not float32.
     """
 
     dt_s: float
     call: str = ""
+    double: bool = False
     nodes: dict[str, nir.NIRNode] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
     registers: set[Edge] = field(default_factory=set)

@@ -1,6 +1,18 @@
 """All converters of layers and calls: importing a module registers its own."""
 
-from spikeport.export.convert import arithmetic, cells, delta, graded, joining, neurons, pooling, recurrent, wires
+from spikeport.export.convert import (
+    arithmetic,
+    cells,
+    delta,
+    graded,
+    joining,
+    neurons,
+    pooling,
+    recurrent,
+    resizing,
+    slicing,
+    wires,
+)
 from spikeport.export.convert.functions import functions
 from spikeport.export.convert.layers import converters
 
@@ -15,5 +27,7 @@ __all__ = [
     "neurons",
     "pooling",
     "recurrent",
+    "resizing",
+    "slicing",
     "wires",
 ]

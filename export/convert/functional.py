@@ -11,6 +11,8 @@ from torch import Tensor, fx, nn
 _AVERAGE = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 _MAXIMUM = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _CONVOLUTION = ("weight", "bias", "stride", "padding", "dilation", "groups")
+_TRANSPOSED = ("weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
+_RESIZING = ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
 
 # For each function, its layer and the names of its arguments behind the input, in order.
 LAYERS: Mapping[Any, tuple[type[nn.Module], tuple[str, ...]]] = {
@@ -23,6 +25,11 @@ LAYERS: Mapping[Any, tuple[type[nn.Module], tuple[str, ...]]] = {
     F.linear: (nn.Linear, ("weight", "bias")),
     F.conv1d: (nn.Conv1d, _CONVOLUTION),
     F.conv2d: (nn.Conv2d, _CONVOLUTION),
+    F.conv_transpose1d: (nn.ConvTranspose1d, _TRANSPOSED),
+    F.conv_transpose2d: (nn.ConvTranspose2d, _TRANSPOSED),
+    F.interpolate: (nn.Upsample, _RESIZING),
+    F.upsample: (nn.Upsample, _RESIZING[:4]),
+    F.pixel_shuffle: (nn.PixelShuffle, ("upscale_factor",)),
 }
 
 
@@ -33,7 +40,8 @@ def use_layers(graph: fx.Graph, root: nn.Module) -> None:
         given = dict(zip(("input", *names), node.args, strict=False)) | node.kwargs
         signal = given.pop("input")
         settings = {name: _constant(value, root) for name, value in given.items()}
-        if any(isinstance(value, fx.Node) for value in settings.values()):
+        # Antialiasing is a setting that no layer has.
+        if any(isinstance(value, fx.Node) for value in settings.values()) or settings.pop("antialias", False):
             continue
         name = _free(node.name, root)
         root.add_module(name, _layer(kind, settings))
@@ -59,9 +67,11 @@ def _layer(kind: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
     if kind is nn.Linear:
         layer: nn.Module = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     else:
-        channels = weight.shape[1] * settings.get("groups", 1)
         settings |= {"bias": bias is not None, "device": "meta"}
-        layer = kind(channels, weight.shape[0], tuple(weight.shape[2:]), **settings)
+        before, after = weight.shape[1] * settings.get("groups", 1), weight.shape[0]
+        if kind in (nn.ConvTranspose1d, nn.ConvTranspose2d):
+            before, after = after, before
+        layer = kind(before, after, tuple(weight.shape[2:]), **settings)
     layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach(), requires_grad=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import nir
@@ -15,6 +15,7 @@ from torch import Tensor, fx
 
 from spikeport.errors import UnfaithfulError
 from spikeport.export.convert.builder import Builder, Rewrite, Signal, without_batch
+from spikeport.export.convert.constants import shifted_by
 from spikeport.export.convert.layers import add_flatten, foldable, folded
 from spikeport.export.shapes import Shape
 
@@ -62,20 +63,33 @@ def handles(*targets: Any) -> Callable[[T], T]:
 def add(call: Call) -> Signal:
     """A sum is two edges into one node; the shapes must be equal, since NIR does not broadcast."""
     a, b = call.args[:2]
-    if call.kwargs.get("alpha", 1) != 1:
-        raise UnfaithfulError(f"'{call.name}'", "torch.add with alpha is not handled", "Multiply by the constant first")
+    factor = call.kwargs.get("alpha", 1)
+    if factor != 1:
+        b = multiply(replace(call, args=(b, factor), kwargs={})) if isinstance(b, Signal) else factor * b
     if not isinstance(a, Signal) or not isinstance(b, Signal):
         signal, constant = (a, b) if isinstance(a, Signal) else (b, a)
-        if isinstance(constant, int | float) and constant == 0:
-            return signal
-        raise UnfaithfulError(
-            f"'{call.name}'", "it adds a constant to a signal", "Put the constant into the bias of a layer"
-        )
+        return add_constant(call, signal, constant)
     if a.shape != b.shape:
         raise UnfaithfulError(
             f"'{call.name}'", f"it adds shapes {a.shape} and {b.shape} by broadcasting", "Bring them to one shape first"
         )
     return a + b
+
+
+def add_constant(call: Call, signal: Signal, constant: Any, gain: float = 1.0) -> Signal:
+    """`gain x + constant`."""
+    if isinstance(constant, Tensor):
+        value = constant.detach().cpu().double().numpy()
+    elif isinstance(constant, int | float):
+        value = np.array(float(constant))
+    else:
+        kind = type(constant).__name__
+        raise UnfaithfulError(f"'{call.name}'", f"it adds a {kind} to a signal", "Add numbers, tensors or signals")
+    if not np.any(value) and gain == 1:
+        return signal
+    if not np.isfinite(value).all():
+        raise UnfaithfulError(f"'{call.name}'", "it adds what is no finite number", "Mend the constant")
+    return shifted_by(call.builder, call.name, signal, value, gain)
 
 
 @handles(operator.mul, operator.imul, torch.mul, "mul", "mul_")
@@ -120,19 +134,6 @@ def dropout(call: Call) -> Signal:
         )
     call.builder.rewrites.append(Rewrite(call.name, "dropout does nothing in evaluation: removed"))
     return call.signal
-
-
-@handles(operator.getitem)
-def item(call: Call) -> Any:
-    """Take `spk` or `mem` out of what a neuron returns."""
-    value, index = call.args
-    if isinstance(value, tuple) and isinstance(index, int):
-        return value[index]
-    raise UnfaithfulError(
-        f"'{call.name}'",
-        "it indexes a signal",
-        "Export one time step: the loop over time, and any slicing, stays outside of forward",
-    )
 
 
 def target_name(node: fx.Node) -> str:

@@ -65,6 +65,12 @@ def convolution(builder: Builder, name: str, layer: nn.Conv1d | nn.Conv2d, signa
         )
     bias = np.zeros(layer.out_channels, np.float32) if layer.bias is None else array(layer.bias)
     flat = isinstance(layer, nn.Conv1d)
+    if len(signal.shape) != (2 if flat else 3):
+        raise UnfaithfulError(
+            f"layer '{name}'",
+            f"its sample of shape {signal.shape} has no channels, so that torch takes the batch for them",
+            "Give the sample an axis of channels in front",
+        )
     kind = nir.Conv1d if flat else nir.Conv2d
     node = kind(
         input_shape=signal.shape[1] if flat else signal.shape[1:],
@@ -82,23 +88,6 @@ def _padding(layer: nn.Conv1d | nn.Conv2d, flat: bool) -> object:
     if isinstance(layer.padding, str):
         return layer.padding
     return layer.padding[0] if flat else layer.padding
-
-
-@converts(nn.AvgPool2d)
-def average_pool(builder: Builder, name: str, layer: nn.AvgPool2d, signal: Signal, shape: Shape) -> Signal:
-    """Mean over windows, zero padding counted; a divisor of 1 makes it a SumPool2d."""
-    kernel, stride, padding = (pair(v) for v in (layer.kernel_size, layer.stride, layer.padding))
-    summed = layer.divisor_override == 1
-    cropped = padding != (0, 0) and not layer.count_include_pad and not summed
-    if layer.divisor_override not in (None, 1) or layer.ceil_mode or cropped:
-        raise UnfaithfulError(
-            f"layer '{name}'",
-            "ceil_mode, divisor_override other than 1 and count_include_pad=False with padding are not NIR's",
-            "Use the defaults",
-        )
-    kind = nir.SumPool2d if summed else nir.AvgPool2d
-    node = kind(kernel_size=np.array(kernel), stride=np.array(stride), padding=np.array(padding))
-    return builder.add(name, node, signal, shape)
 
 
 @converts(nn.Flatten)
@@ -142,7 +131,7 @@ def batch_norm(
         builder.nodes[source] = folded(builder.nodes[source], gain, shift)
         builder.rewrites.append(Rewrite(name, f"{type(layer).__name__} folded into '{source}'"))
         return signal
-    return builder.add(name, _channelwise(signal.shape, gain, shift), signal, shape)
+    return builder.add(name, channelwise(signal.shape, gain, shift), signal, shape)
 
 
 def foldable(builder: Builder, source: str, shape: Shape) -> bool:
@@ -164,7 +153,8 @@ def folded(node: nir.NIRNode, gain: Array, shift: Array) -> nir.NIRNode:
     return type(node)(weight=weight, bias=bias, **fields)
 
 
-def _channelwise(shape: Shape, gain: Array, shift: Array) -> nir.NIRNode:
+def channelwise(shape: Shape, gain: Array, shift: Array) -> nir.NIRNode:
+    """Return the node of `y = gain x + shift`, a number for each element of the first axis."""
     channels = len(gain)
     if len(shape) == 1:
         return nir.Affine(np.diag(gain), shift)
@@ -180,8 +170,3 @@ def _channelwise(shape: Shape, gain: Array, shift: Array) -> nir.NIRNode:
         groups=channels,
         bias=shift,
     )
-
-
-def pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    """Return a torch size as (height, width)."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])

@@ -22,7 +22,7 @@ def spiking_membrane(
     """Add `U[t] = beta U[t-1] + signal[t]` with its threshold and reset.
 
     `zero` is one LIF (IF where beta is 1); `subtract` with reset_delay is LI -> Threshold -> Scale(-theta) -> LI,
-    the last edge of the loop carrying the step before; `none` has no loop.
+    the last edge of the loop carrying the step before; without delay see `_reset_at_once`; `none` has no loop.
 
     Returns:
         The spikes, and the node that the current enters.
@@ -33,12 +33,7 @@ def spiking_membrane(
         return builder.add(name, lif(name, beta, theta, builder.dt_s), signal), name
     subtract = layer.reset_mechanism == "subtract"
     if subtract and not getattr(layer, "reset_delay", True):
-        raise UnfaithfulError(
-            f"neuron '{name}'",
-            "reset_mechanism='subtract' with reset_delay=False leaves a neuron that stays above its threshold stuck "
-            "and silent, which no NIR graph does",
-            "Use reset_delay=True (snnTorch's default) or reset_mechanism='zero'",
-        )
+        return _reset_at_once(builder, name, signal, beta, theta)
     membrane_name = builder.name(f"{name}_membrane")
     membrane = builder.add(membrane_name, leaky_integrator(name, beta, builder.dt_s), signal)
     builder.taps[membrane_name] = Tap(builder.call, "mem")
@@ -50,6 +45,33 @@ def spiking_membrane(
     else:
         builder.rewrites.append(Rewrite(name, "no reset, as LI -> Threshold"))
     return spikes, membrane_name
+
+
+def _reset_at_once(builder: Builder, name: str, signal: Signal, beta: Array, theta: Array) -> tuple[Signal, str]:
+    """Add snnTorch's subtraction without delay, which takes theta off at once, but not in two steps on end.
+
+    With U the membrane after the reset, which the layer keeps:
+
+        S[t] = beta U[t-1] + signal[t] - theta [U[t-1] > theta] > theta
+        U[t] = beta U[t-1] + signal[t] - theta S[t]
+
+    A neuron that its reset leaves above the threshold is compared with twice as much in the step after.
+    """
+    drive = builder.add(builder.name(f"{name}_drive"), nir.Scale(scale=np.ones_like(beta)), signal)
+    membrane_name = builder.name(f"{name}_membrane")
+    membrane = builder.add(membrane_name, leaky_integrator(name, beta, builder.dt_s), drive)
+    builder.taps[membrane_name] = Tap(builder.call, "mem")
+    kept = builder.add(builder.name(f"{name}_kept"), nir.Scale(scale=beta), membrane)
+    above = builder.add(builder.name(f"{name}_above"), nir.Threshold(threshold=theta), membrane)
+    builder.taps[above.sources[0]] = Tap(builder.call, "above")
+    held = builder.add(builder.name(f"{name}_held"), nir.Scale(scale=-theta), above)
+    builder.registers |= {(membrane_name, kept.sources[0]), (above.sources[0], held.sources[0])}
+    spikes = builder.add(name, nir.Threshold(threshold=theta), drive + kept + held)
+    reset = builder.add(builder.name(f"{name}_reset"), nir.Scale(scale=-theta), spikes)
+    builder.edges.append((reset.sources[0], membrane_name))
+    what = "reset by subtraction without delay as a loop of an LI and two Thresholds"
+    builder.rewrites.append(Rewrite(name, what))
+    return spikes, drive.sources[0]
 
 
 def leaky_integrator(name: str, beta: Array, dt_s: float) -> nir.NIRNode:

@@ -89,6 +89,12 @@ def forget(model: nn.Module) -> None:
                     setattr(module, state, torch.zeros(0))
 
 
+def is_double(model: nn.Module) -> bool:
+    """Return whether `model` computes in float64 throughout; its states, empty before the first step, do not count."""
+    values = [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.numel())]
+    return {value.dtype for value in values if value.is_floating_point()} == {torch.float64}
+
+
 def check_weights(model: nn.Module) -> None:
     """Raise `UnfaithfulError` for a parameter that is not finite, or of half precision."""
     for name, value in [*model.named_parameters(), *model.named_buffers()]:

@@ -26,7 +26,13 @@ OF_CURRENTS: dict[str, dict[str, Call]] = {
     },
     "sum of a value with itself": {"a + a": lambda a, b: a + a},
     "sum with 0": {"a + 0": lambda a, b: a + 0},
-    "sum with a constant": {"a + 1": lambda a, b: a + 1},
+    "sum with a constant": {
+        "a + 1": lambda a, b: a + 1,
+        "1 - a": lambda a, b: 1 - a,
+        "a - 0.1": lambda a, b: a - 0.1,
+        "torch.rsub(a, 1)": lambda a, b: torch.rsub(a, 1),
+        "a + torch.ones(8)": lambda a, b: a + torch.ones(8),
+    },
     "sum of a multiple": {"torch.add(a, b, alpha=2)": lambda a, b: torch.add(a, b, alpha=2)},
     "difference": {
         "a - b": lambda a, b: a - b,
@@ -58,13 +64,28 @@ OF_CURRENTS: dict[str, dict[str, Call]] = {
         "torch.concatenate": lambda a, b: torch.concatenate([a, b], 1),
     },
     "stacking": {"torch.stack([a, b], 1)": lambda a, b: torch.stack([a, b], 1)},
+    "stacking, flattened": {"torch.stack([a, b], 1).flatten(1)": lambda a, b: torch.stack([a, b], 1).flatten(1)},
     "dropout, off in evaluation": {
         "F.dropout(a, training=self.training)": lambda a, b: F.dropout(a, training=False),
         "torch.dropout": lambda a, b: torch.dropout(a, 0.5, False),
     },
     "dropout, left on": {"F.dropout(a)": lambda a, b: F.dropout(a)},
     "reshape that changes nothing": {"a.view(a.size(0), 8)": lambda a, b: a.view(a.size(0), 8)},
-    "slice": {"a[:, 2:]": lambda a, b: a[:, 2:]},
+    "slice": {
+        "a[:, 2:]": lambda a, b: a[:, 2:],
+        "a[:, ::2]": lambda a, b: a[:, ::2],
+        "a[:, [3, 1]]": lambda a, b: a[:, [3, 1]],
+        "torch.narrow": lambda a, b: torch.narrow(a, 1, 2, 4),
+        "a.narrow": lambda a, b: a.narrow(1, 2, 4),
+    },
+    "slice of the batch": {"a[2:]": lambda a, b: a[2:]},
+    "parts": {
+        "torch.chunk": lambda a, b: torch.chunk(a, 2, 1)[0],
+        "a.chunk": lambda a, b: a.chunk(2, 1)[1],
+        "torch.split": lambda a, b: torch.split(a, 3, 1)[2],
+        "a.split": lambda a, b: a.split([3, 5], 1)[1],  # type: ignore[no-untyped-call]
+    },
+    "padding": {"F.pad(a, (1, 2))": lambda a, b: F.pad(a, (1, 2))},
     "matrix product": {
         "a @ b": lambda a, b: a.unsqueeze(2) @ b.unsqueeze(1),
         "torch.matmul": lambda a, b: torch.matmul(a.unsqueeze(2), b.unsqueeze(1)),
@@ -131,6 +152,28 @@ OF_IMAGE: dict[str, dict[str, tuple[Shape, Callable[[Tensor], Tensor]]]] = {
         "a.reshape(a.shape[0], -1)": (IMAGE, lambda a: a.reshape(a.shape[0], -1)),
         "torch.reshape": (IMAGE, lambda a: torch.reshape(a, (a.size(0), -1))),
     },
+    "index": {
+        "a[:, 1]": (IMAGE, lambda a: a[:, 1]),
+        "torch.select": (IMAGE, lambda a: torch.select(a, 2, 3)),
+        "a.select": (IMAGE, lambda a: a.select(3, 0)),
+        "torch.unbind": (IMAGE, lambda a: torch.unbind(a, 1)[0]),
+        "a.unbind": (IMAGE, lambda a: a.unbind(1)[1]),
+    },
+    "slice of an image": {
+        "a[:, :, 1:4, ::2]": (IMAGE, lambda a: a[:, :, 1:4, ::2]),
+        "a[..., 2:]": (IMAGE, lambda a: a[..., 2:]),
+    },
+    "concatenation along rows": {"torch.cat([a, a], 2)": (IMAGE, lambda a: torch.cat([a, a], 2))},
+    "padding of an image": {
+        "F.pad(a, (1, 0, 2, 1))": (IMAGE, lambda a: F.pad(a, (1, 0, 2, 1))),
+        "F.pad(a, (1, 1), value=0.5)": (IMAGE, lambda a: F.pad(a, (1, 1), value=0.5)),
+        "F.pad(a, (1, 1), 'reflect')": (LINE, lambda a: F.pad(a, (1, 1), "reflect")),
+    },
+    "functional resizing": {
+        "F.interpolate(a, scale_factor=2)": (IMAGE, lambda a: F.interpolate(a, scale_factor=2)),
+        "F.pixel_shuffle": ((8, 3, 3), lambda a: F.pixel_shuffle(a, 2)),
+        "F.conv_transpose2d": (IMAGE, lambda a: F.conv_transpose2d(a, torch.ones(2, 3, 2, 2), stride=2)),
+    },
     "another reshape": {"a.view(a.size(0), 4, 18)": (IMAGE, lambda a: a.view(a.size(0), 4, 18))},
     "transposition": {
         "torch.transpose": (LINE, lambda a: torch.transpose(a, 1, 2)),
@@ -142,6 +185,7 @@ OF_IMAGE: dict[str, dict[str, tuple[Shape, Callable[[Tensor], Tensor]]]] = {
         "F.avg_pool2d(a, 2)": (IMAGE, lambda a: F.avg_pool2d(a, 2)),
         "F.avg_pool2d(a, 3, stride=1, padding=1)": (IMAGE, lambda a: F.avg_pool2d(a, 3, stride=1, padding=1)),
         "F.max_pool2d": (IMAGE, lambda a: F.max_pool2d(a, 2)),
+        "F.avg_pool2d(a, 4, ceil_mode=True)": (IMAGE, lambda a: F.avg_pool2d(a, 4, ceil_mode=True)),
     },
 }
 

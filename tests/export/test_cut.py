@@ -127,9 +127,9 @@ def test_a_neuron_that_nir_cannot_say_is_not_smuggled_onto_the_host(tmp_path) ->
     class Stuck(Gated):
         def __init__(self) -> None:
             super().__init__()
-            self.lb = neuron(reset_mechanism="subtract", reset_delay=False)
+            self.lb = neuron(threshold=-0.1)
 
-    with pytest.raises(UnfaithfulError, match="reset_delay"):
+    with pytest.raises(UnfaithfulError, match="fires at rest"):
         export_network(Stuck(), {"x": sample(6)}, 1e-3, tmp_path / "n.bundle", ABOUT)
 
 

@@ -12,12 +12,10 @@ from random_deploys import Deploys
 
 # All that an export may refuse. Short on purpose: a new line here is a loss.
 REFUSALS = (
-    r"reset_mechanism='subtract' with reset_delay=False",
     r"Lapicque's reset_mechanism='zero' swallows the input",
     r"Alpha's reset_mechanism='(zero|subtract)' overwrites its currents",
     r"RSynaptic with reset_mechanism='zero'",
     r"it is called 2 times in one step, so that its membrane advances as often",
-    r"it adds a constant to a signal",
     r"it reads the state 'mem' of neuron '[\w.]+', which no NIR node emits",
     r"entries lie within rounding of a threshold",
     # Forward resets a neuron, or changes what is not its own.

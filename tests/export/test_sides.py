@@ -84,6 +84,12 @@ def pooled(net: Any, x: Tensor) -> Tensor:
     return answer
 
 
+def parts(net: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Both halves of spikes: one gates on the host, the other feeds a neuron."""
+    left, right = net.first(3 * net.a(x)).chunk(2, 1)
+    return net.last(torch.sigmoid(net.b(torch.cat([left, left], 1))) * right), net.out(torch.cat([right, 1 - right], 1))
+
+
 def layers(**more: nn.Module) -> dict[str, nn.Module]:
     return {"a": nn.Linear(6, 8), "first": neuron(), "out": nn.Linear(8, 3), **more}
 
@@ -117,9 +123,18 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], str]] = {
     ),
     "pooled with settings that NIR has not": (
         lambda: nn.Sequential(
-            nn.Conv2d(1, 3, 4), neuron(), nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(3, 2, 2), neuron()
+            nn.Conv2d(1, 3, 4), neuron(), nn.MaxPool2d(2, 1, dilation=2), nn.Conv2d(3, 2, 2), neuron()
         ),
         images,
+        "chc",
+    ),
+    "parts on both sides": (lambda: Net(parts, **layers(b=nn.Linear(8, 4), last=neuron())), spikes, "chc"),
+    "a stack that stays one": (
+        lambda: Net(
+            lambda n, x: n.last(torch.softmax(torch.stack([n.first(3 * n.a(x)), 3 * n.b(x)], 1), 1).flatten(1)),
+            **layers(b=nn.Linear(6, 8), last=neuron(threshold=0.5)),
+        ),
+        spikes,
         "chc",
     ),
     "flattened spikes": (lambda: nn.Sequential(nn.Conv2d(1, 3, 3), neuron(), nn.Flatten()), images, "c"),
