@@ -79,8 +79,8 @@ def _check(model: nn.Module, network: Looped, sample: Mapping[str, Tensor]) -> N
     own = dict(flat(author_run(model, lambda module: module(**{name: x.clone() for name, x in sample.items()}))))
     shown = _run(network)
     for name, value in shown.items():
-        author = own[name]
-        author = torch.stack([*author]) if isinstance(author, tuple | list) else author
+        # A list of all steps' values is one window.
+        author = own[name] if name in own else torch.stack([own[f"{name}_{t}"] for t in range(len(value))])
         exact = name in network.windows
         if not _same(value, author, exact):
             raise UnfaithfulError(
