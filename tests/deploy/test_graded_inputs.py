@@ -100,7 +100,7 @@ def worst_error(net: Net, program: LoihiProgram, x: Mapping[str, Array]) -> floa
     records = program.records(x, u=tuple(layers), v=tuple(layers))
     steps = len(x["x"])
     late = {name: layer.layer.latency for name, layer in layers.items()}
-    ours = {n: records.v[n].astype(float)[late[n] :] / layers[n].scale for n in layers}
+    ours = {n: records.v[n].astype(float)[late[n] :] / layers[n].scale_N for n in layers}
     spikes = {n: records.spikes[n].astype(float)[late[n] :] for n in net.theta}
     worst = 0.0
     for name, layer in layers.items():
@@ -110,7 +110,7 @@ def worst_error(net: Net, program: LoihiProgram, x: Mapping[str, Array]) -> floa
         strongest = max(float(np.abs(weight).max()) * largest[a] for a, weight in terms.items())
         dv_error = report.decay_error * net.dv[name]
         unit_v = net.theta.get(name, 1.0)
-        rounding = (1.0 + 64 * len(terms)) / layer.scale
+        rounding = (1.0 + 64 * len(terms)) / layer.scale_N.min()
         v, e = (np.zeros((3, SIZES[name])) for _ in range(2))
         for t in range(steps):
             drive, bound = net.bias[name].copy(), report.bias_error * unit_v + rounding
@@ -213,9 +213,9 @@ def test_u_over_scale_is_w_x(values: Array) -> None:
     x = {"x": g.choice(values, size=(20, 2, 6))}
     for node in (lif(4), nir.LI(tau=np.full(4, 10 * DT), r=np.full(4, 10.0), v_leak=np.zeros(4))):
         program = backend.lower(one_layer(weight, node), x)
-        scale = program.quantised.layers[0].scale
+        scale = program.quantised.layers[0].scale_N
         u = program.records(x, u=("n",)).u["n"][1:] / scale
-        lost = 64 / scale if program.quantised.input_scales else 1e-12
+        lost = 64 / scale[0] if program.quantised.input_scales else 1e-12
         np.testing.assert_allclose(u, x["x"] @ weight.T, rtol=0, atol=lost)
         assert lost < 1e-3
 
