@@ -61,7 +61,9 @@ def feedback_of(network: IntegerNetwork, chip: Chip) -> list[Connection]:
                 "Train a threshold closer to the layer's largest weight, or use a reset to zero",
             )  # fmt: skip
             raise UnplacedError(breach, chip.title)
-        weight = csr_array(diags_array(-np.maximum(1, np.rint(taken_N / 2**exponent)).astype(np.int32)))
+        weight_N = np.where(np.broadcast_to(p.reset_by, p.size) > 0, np.maximum(1, np.rint(taken_N / 2**exponent)), 0)
+        weight = csr_array(diags_array(-weight_N), dtype=np.int32)
+        weight.eliminate_zeros()
         found.append(Connection(p.name, p.name, weight, exponent, 0, FEEDBACK_BITS))
     return found
 
