@@ -214,7 +214,9 @@ def _into(stage: HopStage, layer: Layer) -> list[Hop]:
 def _layer(layer: Layer, chosen: Scale, bits: int) -> QuantisedLayer:
     cell = layer.cell
     du_N = np.where(cell.du_N == 1.0, limits.DU_NONE, np.rint(cell.du_N * limits.DECAY_ONE) - 1)
-    reset_by_N = None if cell.reset_by_N is None else _whole(chosen.scale_N * taken_off(cell))
+    # S may miss what fits by the rounding of a threshold (`scales`).
+    taken_N = np.minimum(chosen.scale_N * taken_off(cell), limits.STATE_MAX)
+    reset_by_N = None if cell.reset_by_N is None else _whole(taken_N)
     bias = layer.bias * chosen.scale_N
     bias_exp = max(0, ceil(log2(max(float(np.max(np.abs(bias))), 1.0) / limits.BIAS_MANT_MAX)))
     return QuantisedLayer(

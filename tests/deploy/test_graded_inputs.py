@@ -25,7 +25,7 @@ from torch import nn
 
 from spikeport.deploy.call import deploy
 from spikeport.deploy.hops import RefusedError
-from spikeport.deploy.lava import fixed_backend
+from spikeport.deploy.lava import FixedBackend, fixed_backend
 from spikeport.deploy.loihi.backend import LoihiBackend, backend
 from spikeport.deploy.loihi.program import LoihiProgram
 from spikeport.deploy.loihi.weight_bits import WeightBits
@@ -236,16 +236,17 @@ def test_headroom_is_what_the_membrane_may_still_grow() -> None:
         program.run({"x": x["x"] * 2.1})
 
 
+@pytest.mark.parametrize("of", [backend, fixed_backend], ids=["loihi", "lava-fixed"])
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_a_membrane_that_is_read_is_refused_where_it_leaves_the_24_bits(sign: int) -> None:
+def test_a_membrane_that_is_read_is_refused_where_it_leaves_the_24_bits(sign: int, of: FixedBackend) -> None:
     li = nir.LI(tau=np.full(1, 20 * DT), r=np.full(1, 20.0), v_leak=np.zeros(1))
     net = one_layer(np.ones((1, 2)) * sign, li)
     short = {"x": np.full((2, 1, 2), 0.5)}
     long = {"x": np.full((60, 1, 2), 0.5)}
     with pytest.raises(UnfaithfulError, match=r"node 'n'.*its membrane, which is read") as caught:
-        backend.lower(net, short).run(long)
+        of.lower(net, short).run(long)
     assert caught.value.fix == "Calibrate with samples like these"
-    v = backend.lower(net, long).run(long).nodes["n"]
+    v = of.lower(net, long).run(long).nodes["n"]
     assert v[-1, 0, 0] == pytest.approx(sign * 20 * (1 - 0.95**60), rel=0.01)
 
 

@@ -150,6 +150,17 @@ def test_a_current_that_is_only_read() -> None:
         np.testing.assert_allclose(recording.aligned(node), expected, rtol=0, atol=0.02 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("beta", [1 / 4, 1 / 64])
+def test_a_reset_that_fills_the_range_stays_within_it(beta: float) -> None:
+    """Without weights nothing else limits the scale; rounded to a whole threshold it would take 2^23 off."""
+    nodes, edges, registers, entry = soft("n", 1, beta, 1.0, 1.0)
+    nodes |= {"x": source(1), "w": affine(1, 1, 0, gain=0.0, bias=0.0), "out": sink(1)}
+    net = graph(nodes, [*edges, ("x", "w"), ("w", entry), ("n", "out")], registers=registers)
+    program = LoihiProgram(net, quantise(net, {"x": np.ones((5, 1, 1))}))
+    assert program.quantised.layers[0].reset_by_N.tolist() == [2**23 - 1]
+    assert not program.run({"x": np.ones((5, 1, 1))}).nodes["n"].any()
+
+
 def test_a_strong_reset_leaves_room_below_zero() -> None:
     """Beta 1/100 takes off a hundred thresholds at once: v must not be held at its limit."""
     net = two_layers(0.01, 1.0, 1.0)
