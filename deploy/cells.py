@@ -55,31 +55,10 @@ class Cell:
     reset_by_N: Array | None = None
 
     @property
-    def du(self) -> float:
-        """`du_N` of a cell whose neurons are alike (`unlike`)."""
-        return float(self.du_N[0])
-
-    @property
-    def dv(self) -> float:
-        """`dv_N` of a cell whose neurons are alike."""
-        return float(self.dv_N[0])
-
-    @property
-    def threshold(self) -> float:
-        """`threshold_N` of a cell whose neurons are alike."""
-        return float(self.threshold_N[0])
-
-    @property
-    def reset_by(self) -> float | None:
-        """`reset_by_N` of a cell whose neurons are alike."""
-        return None if self.reset_by_N is None else float(self.reset_by_N[0])
-
-    def unlike(self) -> tuple[str, Array] | None:
-        """Return a parameter that differs between the neurons, with its values; `None` where they are alike."""
-        named = {"synaptic decay": self.du_N, "membrane decay": self.dv_N, "v_threshold": self.threshold_N}
-        if self.reset_by_N is not None:
-            named["reset"] = self.reset_by_N
-        return next(((name, np.unique(values)) for name, values in named.items() if np.unique(values).size > 1), None)
+    def alike(self) -> bool:
+        """Whether all neurons share their decays, threshold and reset."""
+        each = (self.du_N, self.dv_N, self.threshold_N, self.reset_by_N)
+        return all(values is None or np.unique(values).size <= 1 for values in each)
 
 
 def cell(graph: ChipGraph, name: str) -> Cell:

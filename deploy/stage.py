@@ -84,7 +84,7 @@ class Layer:
     @property
     def stock(self) -> bool:
         """Whether Lava's own LIF computes it: a reset to 0, and one decay and threshold for all neurons."""
-        return self.cell.reset_by_N is None and self.cell.unlike() is None
+        return self.cell.reset_by_N is None and self.cell.alike
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from scipy.sparse import csr_array
 from spikeport.deploy.cells import Emits
 from spikeport.deploy.loihi.quantise import QuantisedStage
 from spikeport.deploy.stage import ONE, HopStage, Layer
-from spikeport.errors import UsageError
 
 Array = NDArray[np.generic]
 Tag = Literal["floating_pt", "fixed_pt"]
@@ -36,7 +35,7 @@ GRADED_BITS = 24
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a layer's process is given: numbers that all its neurons share, or in floating point [N].
+    """What a layer's process is given: numbers that all its neurons share, or [N].
 
     Attributes:
         du: decay of the synaptic state, in Lava's unit for the tag.
@@ -200,9 +199,6 @@ def planned(
     """Return a population, and its arrays of the plan.
 
     It is Lava's LIF where its parameters are shared and it resets to 0, else our own process.
-
-    Raises:
-        UsageError: in fixed point a parameter differs between its neurons.
     """
     arrays, shared = {f"bias-{name}": given.bias}, {}
     for key in PARAMETERS:
@@ -213,11 +209,6 @@ def planned(
             shared[key] = one[0].item()
         else:
             arrays[f"{key}-{name}"] = np.asarray(values)
-    if tag == "fixed_pt" and len(arrays) > 1:
-        raise UsageError(
-            f"node '{node}'", "its neurons have decays, thresholds or resets of their own, and Loihi's share them",
-            "Choose one number for all of them",
-        )  # fmt: skip
     stock = len(arrays) == 1 and given.reset_by is None
     process: Process = "sum" if "sum" in records else "LIF" if stock else "own"
     dtype = "float64" if tag == "floating_pt" else "int32"
@@ -239,6 +230,7 @@ def _numbers(layer: Layer) -> Numbers:
 def fixed_plan(quantised: QuantisedStage) -> Plan:
     """Return the plan for Lava's fixed point models."""
     numbers = {
-        x.layer.name: Numbers(x.du, x.dv, x.vth_mant, x.bias_mant, x.bias_exp, x.reset_by) for x in quantised.layers
+        x.layer.name: Numbers(x.du_N, x.dv_N, x.vth_mant_N, x.bias_mant, x.bias_exp, x.reset_by_N)
+        for x in quantised.layers
     }
     return make_plan("fixed_pt", quantised.stage, numbers, [(hop.weight, hop.weight_exp) for hop in quantised.hops])

@@ -112,23 +112,30 @@ class LavaProgram:
                 rows = self._rows(source, arrays, times, samples)
                 np.save(folder / f"{source.name}.npy", _to_batches(rows, batches, copies))
             self.environment.run(WORKER / "main.py", folder)
-            self._check_wraps(folder)
+            self._check_ranges(folder)
             return {
                 node: self._record(folder / f"record-{layer.name}-{kind}.npy", layer, node, (times.steps, samples))
                 for layer in self.plan.layers
                 for kind, node in layer.records.items()
             }
 
-    def _check_wraps(self, folder: Path) -> None:
-        """Refuse a run in which a synaptic sum left its 24 bits: Loihi wraps it, and the result means nothing."""
+    def _check_ranges(self, folder: Path) -> None:
+        """Refuse a run in which a state left its 24 bits and the result means nothing.
+
+        Loihi wraps a synaptic sum, and holds or resets a membrane that is read.
+        """
         for layer in self.plan.layers:
-            wraps = int(np.load(folder / f"wraps-{layer.name}.npy")[0])
-            if wraps:
-                raise UnfaithfulError(
-                    f"node '{layer.node}'",
-                    f"its synaptic input left the 24 bits {wraps} times on these samples",
-                    "Calibrate with samples like these",
-                )
+            wraps, held, fired = np.load(folder / f"counts-{layer.name}.npy").tolist()
+            left = {"synaptic input": wraps}
+            if "membrane" in layer.records and "spikes" not in layer.records:
+                left["membrane, which is read,"] = held + fired
+            for state, times in left.items():
+                if times:
+                    raise UnfaithfulError(
+                        f"node '{layer.node}'",
+                        f"its {state} left the 24 bits {times} times on these samples",
+                        "Calibrate with samples like these",
+                    )
 
     def _rows(
         self, source: PlannedSource, arrays: Mapping[str, NDArray[np.float64]], times: Times, samples: int

@@ -11,7 +11,7 @@ from spikeport.deploy.loihi.weight_bits import WeightBits
 from spikeport.deploy.stage import GRADED, verdicts
 from spikeport.export.graph import ChipGraph
 
-OWN = "a neuron program on Loihi 2, more than one compartment on Loihi 1 (inferred)"
+OWN = "a neuron program on Loihi 2; on Loihi 1 more compartments for a reset, more settings for neurons' own (inferred)"
 
 
 class LoihiBackend:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.loihi.engine import Engine, IntegerNetwork, Population, Records, Synapses
+from spikeport.deploy.loihi.engine.network import one_or_each
 from spikeport.deploy.loihi.files.save import save_network, written_network
 from spikeport.deploy.loihi.integers import integers, padded, recording_of
 from spikeport.deploy.loihi.losses import LayerLosses, behaviours, layer_losses
@@ -42,15 +43,15 @@ def _population(layer: QuantisedLayer, constant: QuantisedHop | None) -> Populat
     return Population(
         layer.layer.name,
         layer.layer.shape,
-        layer.du,
-        layer.dv,
-        layer.vth_mant,
+        one_or_each(layer.du_N),
+        one_or_each(layer.dv_N),
+        one_or_each(layer.vth_mant_N),
         layer.bias_mant,
         layer.bias_exp,
         constant=None if constant is None else _arriving(constant),
         onset=layer.layer.latency,
-        reset="zero" if layer.reset_by is None else "subtract",
-        reset_by=layer.reset_by or 0,
+        reset="zero" if layer.reset_by_N is None else "subtract",
+        reset_by=0 if layer.reset_by_N is None else one_or_each(layer.reset_by_N),
     )
 
 
@@ -72,7 +73,9 @@ def node_records(
     value = layer.layer.cell.emits == "value"
     nodes: dict[str, Array] = {name: v[name].astype(np.float64) / scales[name] if value else spikes[name]}
     if layer.layer.membrane:
-        before = v[name].astype(np.float64) + (layer.reset_by or 0) * spikes[name].astype(np.float64)
+        before = v[name].astype(np.float64)
+        if layer.reset_by_N is not None:
+            before += layer.reset_by_N.reshape(layer.layer.shape) * spikes[name].astype(np.float64)
         nodes[layer.layer.membrane] = before / scales[layer.layer.membrane]
     if layer.layer.current:
         nodes[layer.layer.current] = u[name].astype(np.float64) / scales[layer.layer.current]

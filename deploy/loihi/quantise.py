@@ -1,13 +1,13 @@
 """A lowered stage in integers.
 
-Each layer has one scale S, the integer of v that stands for 1. Everything that adds up in v shares it:
+Each neuron has a scale S, the integer of v that stands for 1. Everything that adds up in v shares it:
 
     vth_mant = S theta / 64,   bias = S b,   weight = S w / (64 x 2^weight_exp x input scale)
 
 S is the one that brings the weights' error lowest (`scales`), as far as the threshold, the bias, and the largest
-|u| and |v| seen (or, without samples, possible) stay within their ranges. It is then moved by less than the
-rounding of the threshold so that vth_mant is exact. What is lost is weights, biases and decays rounded to integers:
-the result differs from the float network by construction, and the report says by how much.
+|u| and |v| seen (or, without samples, possible) stay within their ranges. It is one for a layer, then moved by less
+than the rounding of each neuron's threshold so that vth_mant is exact. What is lost is weights, biases and decays
+rounded to integers: the result differs from the float network by construction, and the report says by how much.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from math import ceil, log2
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
 
 from spikeport.deploy.backend import Inputs
 from spikeport.deploy.hops import RefusedError
@@ -53,28 +53,28 @@ class QuantisedHop:
 
 @dataclass(frozen=True)
 class QuantisedLayer:
-    """A layer in integers.
+    """A layer in integers, neuron by neuron.
 
     Attributes:
         layer: in float.
-        du: synaptic decay, 4095 for no synaptic state.
-        dv: membrane decay, of 4096; at most 4095, so that a membrane without memory keeps 1/4096 of itself.
-        vth_mant: threshold / 64.
-        reset_by: what a spike takes off v; 0 for no reset, `None` where it sets v to 0.
+        du_N: synaptic decay, 4095 for no synaptic state.
+        dv_N: membrane decay, of 4096; at most 4095, so that a membrane without memory keeps 1/4096 of itself.
+        vth_mant_N: threshold / 64.
+        reset_by_N: what a spike takes off v; 0 for no reset, `None` where it sets v to 0.
         bias_mant: [N].
         bias_exp: shared by the layer.
-        scale: S, the integer of v for 1.
+        scale_N: S, the integer of v for 1.
         weight_bits: of the synapses that end here.
     """
 
     layer: Layer
-    du: int
-    dv: int
-    vth_mant: int
-    reset_by: int | None
+    du_N: IntArray
+    dv_N: IntArray
+    vth_mant_N: IntArray
+    reset_by_N: IntArray | None
     bias_mant: IntArray
     bias_exp: int
-    scale: float
+    scale_N: Array
     weight_bits: int
 
 
@@ -89,8 +89,9 @@ class LayerReport:
             times the largest magnitude that the input was given room for.
         weight_error_rms: root mean square error of these weights, relative to their own root mean square.
         input_error: half a step of a graded input, relative to its largest; over the layer's inputs the largest.
-        bias_error: largest error of a bias, relative to the threshold.
-        decay_error: relative error of the decays, dv's or du's, whichever is larger (0 where there is none).
+        bias_error: largest error of a bias, relative to the neuron's threshold.
+        decay_error: relative error of the decays, dv's or du's, whichever is larger (0 where there is none); of neurons
+            with decays of their own the largest.
         headroom: how many times |v| may exceed the largest seen before it saturates; `None` without samples.
     """
 
@@ -185,30 +186,24 @@ def quantise_refusals(graph: ChipGraph, weight_bits: WeightBits | None = None) -
 
 def _check(layer: Layer) -> None:
     cell = layer.cell
-    if (unlike := cell.unlike()) is not None:
-        what, values = unlike
-        raise RefusedError(
-            layer.name, f"{what} from {values[0]:g} to {values[-1]:g}",
-            "the integers of a layer share one scale, and with it one decay, threshold and reset",
-            "Train one of each a layer, or split the layer",
-        )  # fmt: skip
     if cell.emits == "sum":
         raise RefusedError(
             layer.name, "", "synapses feed an output, and only a neuron's spikes or membrane can be read",
             "End the stage at the neurons and put the readout on a host stage",
         )  # fmt: skip
-    for which, decay in (("synaptic decay", cell.du), ("membrane decay", cell.dv)):
-        if which == "synaptic decay" and decay == 1.0:
-            continue
-        steps = round(decay * limits.DECAY_ONE)
-        # A membrane without memory (decay 1) is held as the fastest decay there is: it keeps 1/4096 of itself.
-        synaptic = which == "synaptic decay"
-        if (synaptic and not 0 < steps <= limits.DECAY_MAX) or (decay > 0 and steps == 0):
+    # A membrane without memory (decay 1) is held as the fastest decay there is: it keeps 1/4096 of itself.
+    du_N, dv_N = (np.rint(decay_N * limits.DECAY_ONE) for decay_N in (cell.du_N, cell.dv_N))
+    no_du_N = (cell.du_N != 1.0) & ((du_N <= 0) | (du_N > limits.DECAY_MAX))
+    no_dv_N = (cell.dv_N > 0) & (dv_N == 0)
+    for which, decay_N, none_N in (("synaptic", cell.du_N, no_du_N), ("membrane", cell.dv_N, no_dv_N)):
+        if np.any(none_N):
+            neuron = int(np.argmax(none_N))
+            whose = "" if np.all(none_N) else f" of neuron {neuron}"
             raise RefusedError(
-                layer.name, f"{which} of {decay:g} a step", f"12 bits hold 1/4096 to {limits.DECAY_MAX}/4096",
-                "Choose another time constant",
+                layer.name, f"{which} decay of {decay_N[neuron]:g} a step{whose}",
+                f"12 bits hold 1/4096 to {limits.DECAY_MAX}/4096", "Choose another time constant",
             )  # fmt: skip
-    if cell.emits == "spikes" and cell.threshold == 0:
+    if cell.emits == "spikes" and np.any(cell.threshold_N == 0):
         raise RefusedError(layer.name, "v_threshold 0", "it gives v no unit", "Choose a positive threshold")
 
 
@@ -217,28 +212,35 @@ def _into(stage: HopStage, layer: Layer) -> list[Hop]:
 
 
 def _layer(layer: Layer, chosen: Scale, bits: int) -> QuantisedLayer:
-    du = limits.DU_NONE if layer.cell.du == 1.0 else round(layer.cell.du * limits.DECAY_ONE) - 1
-    reset_by = None if layer.cell.reset_by is None else round(chosen.scale * taken_off(layer.cell))
-    bias = layer.bias * chosen.scale
+    cell = layer.cell
+    du_N = np.where(cell.du_N == 1.0, limits.DU_NONE, np.rint(cell.du_N * limits.DECAY_ONE) - 1)
+    # S may miss what fits by the rounding of a threshold (`scales`).
+    taken_N = np.minimum(chosen.scale_N * taken_off(cell), limits.STATE_MAX)
+    reset_by_N = None if cell.reset_by_N is None else _whole(taken_N)
+    bias = layer.bias * chosen.scale_N
     bias_exp = max(0, ceil(log2(max(float(np.max(np.abs(bias))), 1.0) / limits.BIAS_MANT_MAX)))
-    bias_mant = np.rint(bias / 2**bias_exp).astype(np.int32)
     return QuantisedLayer(
-        layer, du, membrane_decay(layer.cell), chosen.vth_mant, reset_by, bias_mant, bias_exp, chosen.scale, bits
-    )
+        layer, _whole(du_N), _whole(membrane_decay(cell)), _whole(chosen.vth_mant_N), reset_by_N,
+        _whole(bias / 2**bias_exp), bias_exp, chosen.scale_N, bits,
+    )  # fmt: skip
+
+
+def _whole(values_N: Array) -> IntArray:
+    return np.rint(values_N).astype(np.int32)
 
 
 def value_scales(layer: QuantisedLayer) -> dict[str, Array]:
     """Return the integer for 1 of what each node of a layer that shows a value shows, [*shape]."""
-    one = np.full(layer.layer.shape, layer.scale)
-    currents = {node: layer.scale * gain for node, gain in layer.layer.current_scale.items()}
+    one = layer.scale_N.reshape(layer.layer.shape)
+    currents = {node: one * gain for node, gain in layer.layer.current_scale.items()}
     return dict.fromkeys(layer.layer.nodes, one) | currents
 
 
 def _hop(hop: Hop, chosen: Scale, index: int, ranges: Ranges, bits: int) -> QuantisedHop:
     exponent = chosen.exponents[index]
-    unit = unit_of(exponent, bits, chosen.scale, ranges.input_scale(hop.source))
+    unit_N = unit_of(exponent, bits, chosen.scale_N, ranges.input_scale(hop.source))
     weight = hop.weight.copy()
-    weight.data = nearest(hop.weight.data, unit, bits) * stored_step(bits)
+    weight.data = nearest(weight.data, np.repeat(unit_N, np.diff(weight.indptr)), bits) * stored_step(bits)
     integer = csr_array(weight, dtype=np.int32)
     integer.eliminate_zeros()
     return QuantisedHop(hop, integer, exponent)
@@ -249,16 +251,16 @@ def _report(layer: QuantisedLayer, hops: Sequence[QuantisedHop], ranges: Ranges)
     errors, weights, levels, steps = [np.zeros(1)], [np.zeros(1)], [], [0.0]
     for hop in hops:
         source = hop.hop.source
-        unit = unit_of(hop.weight_exp, bits, layer.scale, ranges.input_scale(source)) / stored_step(bits)
+        unit_N = unit_of(hop.weight_exp, bits, layer.scale_N, ranges.input_scale(source)) / stored_step(bits)
         largest = ranges.input_limits.get(source, 1.0)
-        errors.append(largest * csr_array(hop.weight * unit - hop.hop.weight).data)
+        errors.append(largest * csr_array(diags_array(unit_N) @ hop.weight - hop.hop.weight).data)
         weights.append(largest * hop.hop.weight.data)
         if source in ranges.input_scales:
             steps.append(0.5 / (ranges.input_scales[source] * largest))
         levels.append(int(np.max(np.abs(hop.weight.data), initial=0)) // stored_step(bits))
     error, weight = np.concatenate(errors), np.concatenate(weights)
-    bias = layer.bias_mant * 2.0**layer.bias_exp / layer.scale
-    unit_v = cell.threshold if cell.emits == "spikes" else 1.0
+    bias = layer.bias_mant * 2.0**layer.bias_exp / layer.scale_N
+    unit_v = cell.threshold_N if cell.emits == "spikes" else 1.0
     some = bool(np.any(weight))
     return LayerReport(
         weight_bits=bits,
@@ -266,10 +268,16 @@ def _report(layer: QuantisedLayer, hops: Sequence[QuantisedHop], ranges: Ranges)
         weight_error=float(np.max(np.abs(error)) / np.max(np.abs(weight))) if some else 0.0,
         weight_error_rms=float(np.linalg.norm(error) / np.linalg.norm(weight)) if some else 0.0,
         input_error=max(steps),
-        bias_error=float(np.max(np.abs(bias - layer.layer.bias), initial=0.0)) / unit_v,
-        decay_error=max(
-            abs(steps / limits.DECAY_ONE / decay - 1) if decay else 0.0
-            for steps, decay in ((layer.dv, cell.dv), (layer.du + 1, cell.du))
-        ),
-        headroom=limits.STATE_MAX / (layer.scale * ranges.seen[name]) if ranges.seen.get(name) else None,
+        bias_error=float(np.max(np.abs(bias - layer.layer.bias) / unit_v, initial=0.0)),
+        decay_error=max(_decay_error(layer.dv_N, cell.dv_N), _decay_error(layer.du_N + 1, cell.du_N)),
+        headroom=_headroom(layer.scale_N, ranges.seen.get(name)),
     )
+
+
+def _decay_error(steps_N: IntArray, decay_N: Array) -> float:
+    there = decay_N > 0
+    return float(np.max(np.abs(steps_N[there] / limits.DECAY_ONE / decay_N[there] - 1), initial=0.0))
+
+
+def _headroom(scale_N: Array, seen: float | None) -> float | None:
+    return limits.STATE_MAX / (float(scale_N.max()) * seen) if seen else None

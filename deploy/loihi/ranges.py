@@ -96,7 +96,7 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
     u = {n: max(min(HEADROOM * seen_u[n], worst_u[n]), _TINY) for n in worst_u}
     v = {}
     for layer in stage.layers:
-        top = worst_v[layer.name] if layer.cell.dv else np.inf
+        top = worst_v[layer.name] if np.all(layer.cell.dv_N) else np.inf
         v[layer.name] = max(_least(layer), min(HEADROOM * seen_v[layer.name], top))
     scales = {name: input_scale(stage, name, graded, limit[name], u, v) for name in graded}
     return Ranges(u, v, seen_v, scales, limit, Observed(arrays, spikes))
@@ -104,19 +104,24 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
 
 def _least(layer: Layer) -> float:
     """A membrane reaches its threshold at least, and below 0 what a spike takes off it."""
-    return max(layer.cell.threshold, taken_off(layer.cell)) if layer.cell.emits == "spikes" else _TINY
+    return float(np.max(_least_N(layer)))
+
+
+def _least_N(layer: Layer) -> Array:  # noqa: N802 - [N], neuron by neuron
+    spiking = layer.cell.emits == "spikes"
+    return np.maximum(layer.cell.threshold_N, taken_off(layer.cell)) if spiking else np.full(len(layer.bias), _TINY)
 
 
 def _worst(stage: HopStage, largest: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
     u: dict[str, float] = {}
     v: dict[str, float] = {}
     for layer in stage.layers:
-        drive = _drive(stage, layer, largest) / layer.cell.du
-        step = float(np.max(drive + np.abs(layer.bias), initial=0.0))
-        u[layer.name] = max(float(np.max(drive, initial=0.0)), _TINY)
-        unleaky = _UNLEAKY_STEPS * (step + _least(layer))
-        taken = taken_off(layer.cell)
-        v[layer.name] = max(_least(layer), taken + step / layer.cell.dv if layer.cell.dv else unleaky)
+        drive_N, dv_N = _drive(stage, layer, largest) / layer.cell.du_N, layer.cell.dv_N
+        step_N = drive_N + np.abs(layer.bias)
+        u[layer.name] = max(float(np.max(drive_N, initial=0.0)), _TINY)
+        unleaky_N = _UNLEAKY_STEPS * (step_N + _least_N(layer))
+        leaky_N = taken_off(layer.cell) + step_N / np.where(dv_N > 0, dv_N, 1.0)
+        v[layer.name] = max(_least(layer), float(np.max(np.where(dv_N > 0, leaky_N, unleaky_N), initial=0.0)))
     return u, v
 
 
@@ -155,7 +160,8 @@ def _measure(
         for layer in stage.layers:
             after = _membrane(interpreter, layer)
             top = fired.get(layer.name, after)
-            drive = top - (1 - layer.cell.dv) * before[layer.name] - layer.bias.reshape(layer.shape)
+            kept = (1 - layer.cell.dv_N).reshape(layer.shape)
+            drive = top - kept * before[layer.name] - layer.bias.reshape(layer.shape)
             for node, scale in layer.current_scale.items():
                 drive = now[node] * scale
             u[layer.name] = max(u[layer.name], float(np.max(np.abs(drive))))
@@ -167,6 +173,7 @@ def _membrane(interpreter: Interpreter, layer: Layer) -> Array:
     """Return v after the reset."""
     if layer.membrane is not None:
         v_BN, spikes_BN = interpreter.outputs[layer.membrane], interpreter.outputs[layer.name]
-        return v_BN - (layer.cell.reset_by or 0.0) * spikes_BN
+        reset_by_N = layer.cell.reset_by_N
+        return v_BN if reset_by_N is None else v_BN - reset_by_N.reshape(layer.shape) * spikes_BN
     cell = interpreter.neurons[layer.name]
     return np.zeros(layer.shape) if isinstance(cell, Comparator) else cell.v

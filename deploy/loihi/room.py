@@ -21,14 +21,20 @@ _STRONGEST_TIMES_SCALE = limits.ALIGN * 2.0 ** (limits.WEIGHT_EXP_MAX + limits.W
 """S x the strongest weight that is sent spikes: what the largest exponent holds at any phase of its grid."""
 
 
-def membrane_decay(cell: Cell) -> int:
-    """Return dv of 4096; at most 4095, so that a membrane without memory keeps 1/4096 of itself."""
-    return min(round(cell.dv * limits.DECAY_ONE), limits.DECAY_MAX)
+Array = NDArray[np.float64]
 
 
-def taken_off(cell: Cell) -> float:
-    """Return R in the unit of v: with the integer decay, what is left of it a step later is K = (1 - dv) reset_by."""
-    return (cell.reset_by or 0.0) * (1 - cell.dv) / (1 - membrane_decay(cell) / limits.DECAY_ONE)
+def membrane_decay(cell: Cell) -> Array:
+    """Return dv of 4096, [N]; at most 4095, so that a membrane without memory keeps 1/4096 of itself."""
+    return np.minimum(np.rint(cell.dv_N * limits.DECAY_ONE), limits.DECAY_MAX)
+
+
+def taken_off(cell: Cell) -> Array:
+    """Return R in the unit of v, [N]: with the integer decay, (1 - dv) reset_by = K is left of it a step later."""
+    if cell.reset_by_N is None:
+        return np.zeros_like(cell.dv_N)
+    taken: Array = cell.reset_by_N * (1 - cell.dv_N) / (1 - membrane_decay(cell) / limits.DECAY_ONE)
+    return taken
 
 
 def scale_limits(layer: Layer, u: float, v: float) -> dict[str, float]:
@@ -48,7 +54,7 @@ def scale_limits(layer: Layer, u: float, v: float) -> dict[str, float]:
         "13-bit bias with 3-bit exponent": _ratio(limits.BIAS_MANT_MAX * 2**limits.BIAS_EXP_MAX, layer.bias),
     }
     if spiking:
-        bound["17-bit threshold"] = limits.VTH_MANT_MAX * limits.ALIGN / layer.cell.threshold
+        bound["17-bit threshold"] = limits.VTH_MANT_MAX * limits.ALIGN / float(layer.cell.threshold_N.max())
     return bound
 
 

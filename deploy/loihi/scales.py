@@ -1,4 +1,4 @@
-"""The scale of a layer: the integer S of v that stands for 1, and the exponents of its hops.
+"""The scale of a layer: the integers S of v that stand for 1, and the exponents of its hops.
 
     unit of a weight = 64 x step x 2^weight_exp x input scale / S
 
@@ -8,13 +8,19 @@ input scale x x. `step` is the distance of two stored weights, 2 at 8 bits and 1
 they allow less, the exponent goes below 0 first. The sum of products is then shifted right and rounded down. For spikes
 that goes as far as it only takes away what `step` put there. The sums of a graded input are finer, so they may
 lose up to one step of u, 64 / S of v, for as many more steps of the input.
+
+Every neuron has an S of its own, at most one step of its threshold below the layer's: so its threshold is exact, and
+its weights, bias and reset are rounded against the threshold that it really has. Neurons of one threshold share it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
@@ -22,6 +28,8 @@ from spikeport.deploy.loihi.ranges import Ranges
 from spikeport.deploy.loihi.room import STRONGEST, scale_limits
 from spikeport.deploy.stage import Hop, Layer
 from spikeport.weight_grid import Values, best_units, levels, stored_step
+
+Array = NDArray[np.float64]
 
 MIN_WEIGHT_LEVELS = 8
 """A layer whose largest weight gets fewer levels than this is refused: it would be another network."""
@@ -34,18 +42,21 @@ class Scale:
     """The scale of one layer.
 
     Attributes:
-        scale: S.
-        vth_mant: threshold / 64.
+        scale_N: S of every neuron.
+        vth_mant_N: threshold / 64.
         exponents: for each of its hops.
     """
 
-    scale: float
-    vth_mant: int
+    scale_N: Array
+    vth_mant_N: Array
     exponents: Sequence[int]
 
 
-def unit_of(exponent: int, bits: int, scale: float, input_scale: float) -> float:
-    """Return what one level of a weight stands for."""
+Scales = TypeVar("Scales", float, Array)
+
+
+def unit_of(exponent: int, bits: int, scale: Scales, input_scale: float) -> Scales:
+    """Return what one level of a weight stands for, where v has this scale, or [N] scales."""
     return limits.ALIGN * stored_step(bits) * 2.0**exponent * input_scale / scale
 
 
@@ -62,17 +73,17 @@ def choose_scale(layer: Layer, hops: Sequence[Hop], ranges: Ranges, bits: int) -
     least = [_least_exponent(bits, hop.source in ranges.input_scales) for hop in hops]
     wanted = [unit / one for unit, one in zip(units, sent, strict=True)]
     if not any(wanted):
-        scale, vth_mant = _whole_threshold(layer, bound, min(bound.values()))
-        return Scale(scale, vth_mant, [0] * len(hops))
+        return Scale(*_whole_thresholds(layer, bound, min(bound.values())), [0] * len(hops))
     bound[STRONGEST] = limits.ALIGN * stored_step(bits) * 2.0**limits.WEIGHT_EXP_MAX / max(wanted)
-    scale, vth_mant = _whole_threshold(layer, bound, _fitting(wanted, least, bits, min(bound.values())))
+    scale_N, vth_mant_N = _whole_thresholds(layer, bound, _fitting(wanted, least, bits, min(bound.values())))
+    scale = float(scale_N.max())
     exponents = [
         _exponent(values, bits, scale, one, start) for values, one, start in zip(weights, sent, least, strict=True)
     ]
     for values, hop, exponent, best, one in zip(weights, hops, exponents, units, sent, strict=True):
         unit = unit_of(exponent, bits, scale, one)
         _check_levels(layer, hop, values.largest / unit, best / unit, bits, bound)
-    return Scale(scale, vth_mant, exponents)
+    return Scale(scale_N, vth_mant_N, exponents)
 
 
 def _fitting(wanted: Sequence[float], least: Sequence[int], bits: int, most: float) -> float:
@@ -99,20 +110,22 @@ def _exponent(values: Values, bits: int, scale: float, input_scale: float, least
     return min(exponents, key=lambda exponent: values.error(unit_of(exponent, bits, scale, input_scale), bits))
 
 
-def _whole_threshold(layer: Layer, bound: Mapping[str, float], scale: float) -> tuple[float, int]:
-    """Return `scale` made smaller so that the threshold is a multiple of 64, and the threshold."""
+def _whole_thresholds(layer: Layer, bound: Mapping[str, float], scale: float) -> tuple[Array, Array]:
+    """Return `scale` made smaller so that each threshold is a multiple of 64, and the thresholds, [N] each."""
     if layer.cell.emits != "spikes":
-        return scale, limits.VTH_MANT_MAX
-    theta = layer.cell.threshold
-    vth_mant = floor(scale * theta / limits.ALIGN * (1 + _ROUNDING))
-    if vth_mant < 1:
+        return np.full(len(layer.bias), scale), np.full(len(layer.bias), float(limits.VTH_MANT_MAX))
+    theta_N = layer.cell.threshold_N
+    vth_mant_N = np.floor(scale * theta_N / limits.ALIGN * (1 + _ROUNDING))
+    if np.any(vth_mant_N < 1):
+        theta = float(theta_N.min())
         binding = _binding(bound, scale)
         raise RefusedError(
             layer.name, f"v_threshold {theta:g}",
             f"the {binding} leaves it {scale * theta / limits.ALIGN:.2g} of a step",
             "Raise the threshold, or make weights and bias smaller against it",
         )  # fmt: skip
-    return min(vth_mant, limits.VTH_MANT_MAX) * limits.ALIGN / theta, min(vth_mant, limits.VTH_MANT_MAX)
+    vth_mant_N = np.minimum(vth_mant_N, limits.VTH_MANT_MAX)
+    return vth_mant_N * limits.ALIGN / theta_N, vth_mant_N
 
 
 def _binding(bound: Mapping[str, float], scale: float) -> str:

@@ -39,8 +39,8 @@ def stored_step(bits: int) -> int:
     return 1 << (MOST_BITS - max(bits, 2) + 1)
 
 
-def nearest(weights: Array, unit: float, bits: int) -> Array:
-    """Return the k of each weight: the nearest level, and 0 for a weight of 0."""
+def nearest(weights: Array, unit: float | Array, bits: int) -> Array:
+    """Return the k of each weight: the nearest level, and 0 for a weight of 0; the unit is one, or one a weight."""
     if bits == 1:
         return np.sign(weights)
     low, high = levels(bits)

@@ -41,11 +41,11 @@ def simulate(
                 if t >= lag:
                     total = sent[origin][t - lag] @ hop.weight.toarray().T.astype(np.int64)
                     arriving += total << hop.weight_exp if hop.weight_exp >= 0 else total >> -hop.weight_exp
-            u[name] = divide(u[name] * (4096 - (layer.du + 1))) + (arriving << 6)
+            u[name] = divide(u[name] * (4096 - (layer.du_N + 1))) + (arriving << 6)
             assert np.abs(u[name]).max() < 2**23
             bias = layer.bias_mant.astype(np.int64) << layer.bias_exp
-            v[name] = np.clip(divide(v[name] * (4096 - layer.dv)) + u[name] + bias, -(2**23) + 1, 2**23 - 1)
-            spikes = v[name] > layer.vth_mant << 6
-            v[name] = np.where(spikes, 0 if layer.reset_by is None else v[name] - layer.reset_by, v[name])
+            v[name] = np.clip(divide(v[name] * (4096 - layer.dv_N)) + u[name] + bias, -(2**23) + 1, 2**23 - 1)
+            spikes = v[name] > layer.vth_mant_N << 6
+            v[name] = np.where(spikes, 0 if layer.reset_by_N is None else v[name] - layer.reset_by_N, v[name])
             sent[name][t] = v[name] if layer.layer.cell.emits == "value" else spikes
     return {name: sent[name] for name in sizes}

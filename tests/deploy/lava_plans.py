@@ -28,6 +28,7 @@ class PlanMaker:
         self.layers: list[PlannedLayer] = []
         self.hops: list[PlannedHop] = []
         self.arrays: dict[str, Rows] = {}
+        self.counts: dict[str, list[int]] = {}
 
     def source(self, name: str, rows_TN: Rows) -> str:
         self.sources[name] = (PlannedSource(name, name, 0, rows_TN.shape[1]), rows_TN)
@@ -73,6 +74,7 @@ class PlanMaker:
         for name, (_, rows) in kept.items():
             np.save(folder / f"{name}.npy", rows)
         ENVIRONMENT.run(WORKER / "main.py", folder)
+        self.counts = {layer.name: np.load(folder / f"counts-{layer.name}.npy").tolist() for layer in self.layers}
         return {
             layer.name: {kind: np.load(folder / f"record-{layer.name}-{kind}.npy") for kind in layer.records}
             for layer in self.layers

@@ -59,7 +59,7 @@ def edges(network: IntegerNetwork, feedback: bool = False) -> list[tuple[int, st
     for p in network.populations:
         if p.constant is not None:
             found += [(-1, ONE, 0, p.name, int(n)) for n in np.flatnonzero(p.constant)]
-        if feedback and p.reset_by:
+        if feedback and np.any(p.reset_by):
             found += [(FEEDBACK, p.name, n, p.name, n) for n in range(p.size)]
     return found
 

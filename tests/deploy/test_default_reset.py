@@ -22,8 +22,8 @@ TIMESTEPS, SAMPLES = 25, 3
 EXACT = ("reference", "norse", "lava-float")
 
 
-def lif(**options: object) -> snn.Leaky:
-    return snn.Leaky(beta=0.9, init_hidden=True, **options)
+def lif(beta: float | Tensor = 0.9, **options: object) -> snn.Leaky:
+    return snn.Leaky(beta=beta, init_hidden=True, **options)
 
 
 def mlp() -> nn.Module:
@@ -49,12 +49,27 @@ def synaptic() -> nn.Module:
     return nn.Sequential(nn.Linear(20, 16), cells[0], nn.Linear(16, 10), cells[1])
 
 
+def own_betas() -> nn.Module:
+    """The quickstart's `Leaky(beta=torch.rand(n), learn_beta=True)`, with thresholds of its neurons' own."""
+    generator = torch.Generator().manual_seed(2)
+    first = lif(beta=torch.rand(16, generator=generator), learn_beta=True)
+    second = lif(beta=torch.rand(10, generator=generator), threshold=torch.linspace(0.5, 1.5, 10), learn_threshold=True)
+    return nn.Sequential(nn.Linear(20, 16), first, nn.Linear(16, 10), second)
+
+
+def own_channels() -> nn.Module:
+    first = lif(beta=torch.tensor([0.3, 0.6, 0.8, 0.95])[:, None, None], threshold=0.5)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), first, nn.Flatten(), nn.Linear(144, 5), lif(threshold=0.3))
+
+
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp": (mlp, (20,)),
     "pooled spikes": (pooled_spikes, (1, 8, 8)),
     "pooled values": (pooled_values, (1, 8, 8)),
     "recurrent": (recurrent, (20,)),
     "synaptic": (synaptic, (20,)),
+    "own betas": (own_betas, (20,)),
+    "own channels": (own_channels, (1, 8, 8)),
 }
 
 

@@ -141,6 +141,10 @@ def test_what_lava_has_no_process_for_gets_no_script(tmp_path: Path) -> None:
             r"node 'n' .reset by subtraction of 700.*Lava's fixed-point LIF resets",
         ),
         ({"reset": "subtract"}, r"node 'n' .no reset.*Lava's fixed-point LIF resets to 0"),
+        (
+            {"du": np.array([7, 9], np.int32), "vth_mant": np.array([5, 3], np.int32)},
+            r"node 'n' .du 7 to 9, vth_mant 3 to 5.*shares them between its neurons.*backend 'lava-fixed'",
+        ),
         ({"refractory": 2}, r"node 'n' .refractory 2.*has no refractory period"),
     ):
         with pytest.raises(UnfaithfulError, match=message):
@@ -152,6 +156,13 @@ def test_what_lava_has_no_process_for_gets_no_script(tmp_path: Path) -> None:
     assert "network.net is not here. node 'n' (reset by subtraction of 700)" in notes
     (described,) = json.loads((tmp_path / "network.json").read_text("utf-8"))["populations"]
     assert (described["reset"], described["reset_by"]) == ("subtract", 700)
+    taken = np.array([700, 70], np.int32)
+    save_network(with_neuron(reset="subtract", reset_by=taken), tmp_path)
+    assert "node 'n' (reset by subtraction of 70 to 700)" in (tmp_path / "notes.txt").read_text("utf-8")
+    (described,) = json.loads((tmp_path / "network.json").read_text("utf-8"))["populations"]
+    assert described["reset_by"] is None
+    with np.load(tmp_path / "network.npz") as arrays:
+        np.testing.assert_array_equal(arrays["population0.reset_by"], taken)
     write_script(with_neuron(), tmp_path / "run_lava.py")
     odd = replace(synapses, weight=csr_array(np.array([[3, -5], [1, 1]])))
     with pytest.raises(UnfaithfulError, match=r"synapses from 'x' to 'n' .weights -5 to 3.*mixed 8-bit.*even"):

@@ -168,6 +168,11 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
         r"reset by subtraction of 70\): a .net names no reset, and the neuron that netx makes of it resets to 0",
     ),
     "no reset": (lambda w: with_first(w, reset="subtract"), "n0", r"no reset\): a .net names no reset"),
+    "own decays": (
+        lambda w: with_first(w, dv=np.arange(8, dtype=np.int32)),
+        "n0",
+        r"dv 0 to 7\): a .net's layer has one decay and one threshold for all its neurons",
+    ),
     "refractory": (lambda w: with_first(w, refractory=2), "n0", "netx knows no refractory period"),
     "constant": (lambda w: with_first(w, constant=np.full(8, 70, np.int32)), "n0", "up to 70.*a constant enters"),
     "a read membrane": (lambda w: replace(w, values={"n1": 64.0}), "n1", "its membrane is read"),

@@ -25,7 +25,7 @@ from torch import nn
 
 from spikeport.deploy.call import deploy
 from spikeport.deploy.hops import RefusedError
-from spikeport.deploy.lava import fixed_backend
+from spikeport.deploy.lava import FixedBackend, fixed_backend
 from spikeport.deploy.loihi.backend import LoihiBackend, backend
 from spikeport.deploy.loihi.program import LoihiProgram
 from spikeport.deploy.loihi.weight_bits import WeightBits
@@ -100,7 +100,7 @@ def worst_error(net: Net, program: LoihiProgram, x: Mapping[str, Array]) -> floa
     records = program.records(x, u=tuple(layers), v=tuple(layers))
     steps = len(x["x"])
     late = {name: layer.layer.latency for name, layer in layers.items()}
-    ours = {n: records.v[n].astype(float)[late[n] :] / layers[n].scale for n in layers}
+    ours = {n: records.v[n].astype(float)[late[n] :] / layers[n].scale_N for n in layers}
     spikes = {n: records.spikes[n].astype(float)[late[n] :] for n in net.theta}
     worst = 0.0
     for name, layer in layers.items():
@@ -110,7 +110,7 @@ def worst_error(net: Net, program: LoihiProgram, x: Mapping[str, Array]) -> floa
         strongest = max(float(np.abs(weight).max()) * largest[a] for a, weight in terms.items())
         dv_error = report.decay_error * net.dv[name]
         unit_v = net.theta.get(name, 1.0)
-        rounding = (1.0 + 64 * len(terms)) / layer.scale
+        rounding = (1.0 + 64 * len(terms)) / layer.scale_N.min()
         v, e = (np.zeros((3, SIZES[name])) for _ in range(2))
         for t in range(steps):
             drive, bound = net.bias[name].copy(), report.bias_error * unit_v + rounding
@@ -213,9 +213,9 @@ def test_u_over_scale_is_w_x(values: Array) -> None:
     x = {"x": g.choice(values, size=(20, 2, 6))}
     for node in (lif(4), nir.LI(tau=np.full(4, 10 * DT), r=np.full(4, 10.0), v_leak=np.zeros(4))):
         program = backend.lower(one_layer(weight, node), x)
-        scale = program.quantised.layers[0].scale
+        scale = program.quantised.layers[0].scale_N
         u = program.records(x, u=("n",)).u["n"][1:] / scale
-        lost = 64 / scale if program.quantised.input_scales else 1e-12
+        lost = 64 / scale[0] if program.quantised.input_scales else 1e-12
         np.testing.assert_allclose(u, x["x"] @ weight.T, rtol=0, atol=lost)
         assert lost < 1e-3
 
@@ -236,16 +236,17 @@ def test_headroom_is_what_the_membrane_may_still_grow() -> None:
         program.run({"x": x["x"] * 2.1})
 
 
+@pytest.mark.parametrize("of", [backend, fixed_backend], ids=["loihi", "lava-fixed"])
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_a_membrane_that_is_read_is_refused_where_it_leaves_the_24_bits(sign: int) -> None:
+def test_a_membrane_that_is_read_is_refused_where_it_leaves_the_24_bits(sign: int, of: FixedBackend) -> None:
     li = nir.LI(tau=np.full(1, 20 * DT), r=np.full(1, 20.0), v_leak=np.zeros(1))
     net = one_layer(np.ones((1, 2)) * sign, li)
     short = {"x": np.full((2, 1, 2), 0.5)}
     long = {"x": np.full((60, 1, 2), 0.5)}
     with pytest.raises(UnfaithfulError, match=r"node 'n'.*its membrane, which is read") as caught:
-        backend.lower(net, short).run(long)
+        of.lower(net, short).run(long)
     assert caught.value.fix == "Calibrate with samples like these"
-    v = backend.lower(net, long).run(long).nodes["n"]
+    v = of.lower(net, long).run(long).nodes["n"]
     assert v[-1, 0, 0] == pytest.approx(sign * 20 * (1 - 0.95**60), rel=0.01)
 
 

@@ -96,7 +96,7 @@ def test_fixed_is_the_formulas_bit_for_bit(make: Net) -> None:
     quantised = quantise(net, x)
     recording = fixed_backend.lower(net, x).run(x)
     expected = simulate(quantised, {name: value.astype(np.int64) for name, value in x.items()})
-    scales = {x.layer.name: x.scale for x in quantised.layers if x.layer.cell.emits == "value"}
+    scales = {x.layer.name: x.scale_N for x in quantised.layers if x.layer.cell.emits == "value"}
     for name, values in expected.items():
         got = recording.aligned(name).reshape(values.shape)
         np.testing.assert_array_equal(np.rint(got * scales.get(name, 1)), values)

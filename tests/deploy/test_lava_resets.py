@@ -10,20 +10,23 @@ import numpy as np
 import pytest
 from lava_plans import PlanMaker, before_reset
 from numpy.typing import NDArray
-from reset_nets import reset_case
+from reset_nets import OwnMaker, ResetMaker, reset_case
 
 from spikeport.deploy.lava.plan import Numbers, Plan, planned
+from spikeport.deploy.loihi.engine import Engine
 from spikeport.deploy.loihi.engine.definition import simulate
-from spikeport.errors import UsageError
 
 STEPS = 64
+OWN = {"own du", "own dv", "own threshold", "own reset"}
 Floats = NDArray[np.float64]
 
 
-def compare(seeds: Sequence[int], folder: Path) -> tuple[Counter[str], Counter[str]]:
+def compare(
+    seeds: Sequence[int], folder: Path, maker_of: type[ResetMaker] = ResetMaker
+) -> tuple[Counter[str], Counter[str]]:
     """Run random integer networks in one worker; return sums of what differs from the definition, and features."""
     maker = PlanMaker("fixed_pt")
-    cases = {f"n{seed}": reset_case(seed) for seed in seeds}
+    cases = {f"n{seed}": reset_case(seed, maker=maker_of) for seed in seeds}
     for prefix, case in cases.items():
         maker.network(prefix, case, STEPS)
     seen = maker.run(folder, STEPS)
@@ -34,42 +37,56 @@ def compare(seeds: Sequence[int], folder: Path) -> tuple[Counter[str], Counter[s
         states = simulate(case.network, case.inputs, STEPS)
         v, s = ({name: getattr(state, x)[:, 0] for name, state in states.items()} for x in "vs")
         membrane = before_reset(case.network, v, s)
+        engine = Engine(case.network, 1).run(case.inputs, STEPS)
         for name, state in states.items():
             got = seen[f"{prefix}-{name}"]
             expected = {"spikes": s[name], "membrane": membrane[name], "current": state.u[:, 0]}
             for kind, values in expected.items():
                 sums[f"wrong {kind}"] += int(np.sum(got[kind] != values))
                 sums["entries"] += values.size
-            sums["spikes"] += int(s[name].sum())
+            counts = [engine.wraps[name], engine.saturations[name], int(s[name].sum())]
+            sums["wrong counts"] += maker.counts[f"{prefix}-{name}"] != counts
+            sums.update(wraps=counts[0], held=counts[1], spikes=counts[2])
         sums["networks"] += 1
         features.update(case.features)
     return sums, features
 
 
 def check(sums: Counter[str]) -> None:
-    assert (sums["wrong spikes"], sums["wrong membrane"], sums["wrong current"]) == (0, 0, 0), sums
-    assert min(sums["own"], sums["LIF"]) >= sums["networks"] // 5, sums
+    wrong = [sums[f"wrong {kind}"] for kind in ("spikes", "membrane", "current", "counts")]
+    assert wrong == [0, 0, 0, 0], sums
+    assert min(sums["wraps"], sums["held"]) > 100, sums
     assert sums["spikes"] > 100 * sums["networks"], sums
 
 
 def test_a_dozen_random_networks_of_any_reset_are_the_definition(tmp_path: Path) -> None:
     sums, features = compare(range(500, 512), tmp_path)
     check(sums)
+    assert min(sums["own"], sums["LIF"]) >= sums["networks"] // 5, sums
     assert {"no reset", "below the threshold", "above the threshold", "the most", "zero", "onset"} <= set(features)
 
 
+def test_a_dozen_random_networks_of_parameters_of_their_own_are_the_definition(tmp_path: Path) -> None:
+    sums, features = compare(range(600, 612), tmp_path, OwnMaker)
+    check(sums)
+    assert sums["own"] > sums["networks"], sums
+    assert set(features) >= OWN
+
+
 @pytest.mark.slow
-def test_three_hundred_random_networks_of_any_reset_are_the_definition(tmp_path: Path) -> None:
+@pytest.mark.parametrize("maker", [ResetMaker, OwnMaker])
+def test_three_hundred_random_networks_of_any_reset_are_the_definition(maker: type[ResetMaker], tmp_path: Path) -> None:
     sums: Counter[str] = Counter()
     features: Counter[str] = Counter()
     for first in range(0, 300, 30):
         (folder := tmp_path / str(first)).mkdir()
-        block, seen = compare(range(first, first + 30), folder)
+        block, seen = compare(range(first, first + 30), folder, maker)
         check(block)
         sums.update(block)
         features.update(seen)
     print(dict(sums), dict(features))  # noqa: T201 - the figures that the report quotes
     assert sums["networks"] == 300
+    assert set(features) >= (OWN if maker is OwnMaker else set())
 
 
 def loop(x_TN: Floats, into: Floats, back: Floats, n: Numbers, onset: int) -> dict[str, Floats]:
@@ -144,8 +161,3 @@ def test_a_plan_says_where_our_own_process_runs() -> None:
     assert layers[5].shared == {"du": 0.5, "dv": 0.2, "vth": 1.0}
     assert layers[0].shared == {"du": 0.5, "dv": 0.2, "vth": 1.0}
     assert layers[3].shared == {"du": 1.0, "dv": 0.3, "reset_by": 0.0}
-
-
-def test_in_fixed_point_a_process_has_one_number_for_all_neurons() -> None:
-    with pytest.raises(UsageError, match=r"node 'n'.*have decays, thresholds or resets of their own"):
-        planned("layer0", "fixed_pt", Numbers(4095, np.array([1, 2]), 3, np.zeros(2, np.int32)), {"spikes": "n"}, "n")

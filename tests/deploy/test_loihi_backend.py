@@ -62,7 +62,9 @@ def test_a_synaptic_state_that_wraps_is_refused() -> None:
     net = mlp()
     x = inputs(net)
     quantised = backend.lower(net, x).quantised
-    program = LoihiProgram(net, replace(quantised, layers=[replace(layer, du=0) for layer in quantised.layers]))
+    program = LoihiProgram(
+        net, replace(quantised, layers=[replace(layer, du_N=0 * layer.du_N) for layer in quantised.layers])
+    )
     many = {"x": np.ones((4000, 1, 20))}
     with pytest.raises(UnfaithfulError, match="left the 24 bits"):
         program.run(many)

@@ -45,7 +45,8 @@ def test_saturation_is_the_share_of_v_at_its_limits() -> None:
     quantised = backend.lower(net, x).quantised
     # Without decay and far below its threshold v only falls.
     held = [
-        replace(layer, dv=0, bias_mant=np.full_like(layer.bias_mant, -4095), bias_exp=7) for layer in quantised.layers
+        replace(layer, dv_N=0 * layer.dv_N, bias_mant=np.full_like(layer.bias_mant, -4095), bias_exp=7)
+        for layer in quantised.layers
     ]
     assert quantised.observed is not None
     long = {"x": np.tile(quantised.observed.inputs["x"], (4, 1, 1))}

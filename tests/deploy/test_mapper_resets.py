@@ -155,3 +155,50 @@ def test_snntorchs_default_network_is_placed_and_its_files_say_what_they_cannot(
     notes = (tmp_path / "notes.txt").read_text("utf-8")
     assert "run_lava.py is not here. node 'a' (reset by subtraction of " in notes
     assert "network.net is not here. node 'a' (reset by subtraction of " in notes
+
+
+def settled(n: int, **own: object) -> IntegerNetwork:
+    """Two inputs to `n` neurons with parameters of their own."""
+    return resetting(2, n, **own)
+
+
+def test_loihi_1_cuts_where_a_cores_settings_are_used_up() -> None:
+    """Six neurons with the thresholds 1, 2, 1, 3, 4, 2: a core of two settings takes 1 2 1, 3 4 and 2."""
+    thresholds = np.array([1, 2, 1, 3, 4, 2], np.int32)
+    placed = place(settled(6, vth_mant=thresholds), chip(populations=2))
+    assert [(s.first, s.last) for s in placed.slices] == [(0, 3), (3, 5), (5, 6)]
+    assert placed.usage["populations"].tolist() == [2, 2, 1]
+    assert len(place(settled(6, vth_mant=3), chip(populations=2)).slices) == 1
+
+
+def test_a_pair_of_decays_and_a_threshold_is_a_setting() -> None:
+    own = {"du": np.array([9, 9, 8, 8], np.int32), "dv": np.array([1, 2, 1, 1], np.int32)}
+    placed = place(settled(4, **own), chip())
+    assert placed.usage["populations"].tolist() == [3]
+    assert placed.usage["compartments"].tolist() == [4]
+
+
+def test_two_populations_share_a_cores_settings() -> None:
+    own = np.array([1, 2, 3], np.int32)
+    two = tuple(replace(population(name, 3), vth_mant=own) for name in ("n", "m"))
+    synapses = [connect("x", p.name, np.full((3, 1), 2)) for p in two]
+    network = IntegerNetwork({"x": (1,)}, two, tuple(synapses))
+    assert place(network, chip(populations=6)).usage["populations"].tolist() == [6]
+    assert place(network, chip(populations=5)).usage["populations"].tolist() == [3, 3]
+
+
+def test_loihi_2_reads_parameters_from_each_neuron() -> None:
+    network = settled(40, dv=np.arange(40, dtype=np.int32))
+    on_2, on_1 = (map_network(network, load(name), "core", 0, None) for name in ("loihi2", "loihi1"))
+    assert [core.usage["populations"] for core in on_2.cores] == [1]
+    assert [core.usage["populations"] for core in on_1.cores] == [16, 16, 8]
+    for mapping in (on_1, on_2):
+        assert any("layer 'n', dv of every neuron's own: " in said for said in mapping.assumptions)
+
+
+def test_each_neurons_synapse_back_takes_off_its_own_reset() -> None:
+    """By hand: 64 x 100 and 64 x 200 with (4096 - 2048) / 4096 of it left are 50 and 100 units of the threshold."""
+    network = settled(2, reset="subtract", dv=2048, reset_by=np.array([6400, 12800], np.int32))
+    (back,) = feedback_of(network, load("loihi1"))
+    assert back.exponent == 0
+    assert back.weight.toarray().tolist() == [[-50, 0], [0, -100]]

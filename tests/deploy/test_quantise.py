@@ -7,9 +7,9 @@ from itertools import pairwise
 import nir
 import numpy as np
 import pytest
-from deploy_nets import affine, chain, inputs, lif, mlp, sink, source, two_branches
+from deploy_nets import DT, affine, chain, inputs, lif, mlp, sink, source, two_branches
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
 
 from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi.backend import backend
@@ -19,14 +19,24 @@ from spikeport.errors import UsageError
 from spikeport.export.graph import ChipGraph
 from spikeport.weight_grid import levels, stored_step
 
-NETS = [mlp, two_branches]
+
+def own_parameters() -> ChipGraph:
+    """Two layers whose neurons have decays and thresholds of their own."""
+    layers = []
+    for n in (30, 10):
+        tau = np.linspace(2, 40, n) * DT
+        layers.append(nir.LIF(tau=tau, r=tau / DT, v_leak=np.zeros(n), v_threshold=np.linspace(0.3, 2.2, n)))
+    return chain(x=source(20), a=affine(20, 30, 0), h=layers[0], b=affine(30, 10, 1), y=layers[1], out=sink(10))
 
 
-def float_weights(quantised: QuantisedStage) -> list[tuple[csr_array, csr_array, float, int]]:
-    """Return (in float, what the integers stand for, unit, bits) of every hop.
+NETS = [mlp, two_branches, own_parameters]
+
+
+def float_weights(quantised: QuantisedStage) -> list[tuple[csr_array, csr_array, NDArray[np.float64], int]]:
+    """Return (in float, what the integers stand for, unit [N, 1], bits) of every hop.
 
     What they stand for is found by sending 1 through the integers' own rules: an input sends `input scale` for 1,
-    64 x 2^exponent of the sum reaches u, and u is S for 1.
+    64 x 2^exponent of the sum reaches u, and u is the neuron's S for 1.
     """
     layers = {x.layer.name: x for x in quantised.layers}
     found = []
@@ -36,8 +46,8 @@ def float_weights(quantised: QuantisedStage) -> list[tuple[csr_array, csr_array,
         u_for_one = 64 * 2.0**hop.weight_exp * one
         bits = layer.weight_bits
         least_step = {8: 2, 7: 4, 6: 8, 5: 16, 4: 32, 3: 64, 2: 128, 1: 128}[bits]
-        meant = csr_array(hop.weight * (u_for_one / layer.scale))
-        found.append((hop.hop.weight, meant, least_step * u_for_one / layer.scale, bits))
+        meant = csr_array(diags_array(u_for_one / layer.scale_N) @ hop.weight)
+        found.append((hop.hop.weight, meant, least_step * u_for_one / layer.scale_N[:, None], bits))
     return found
 
 
@@ -52,13 +62,13 @@ def graded(net: ChipGraph) -> dict[str, NDArray[np.float64]]:
 def test_every_weight_is_the_nearest_of_its_levels(make, sample, bits: int) -> None:
     net = make()
     for weight, meant, unit, _ in float_weights(quantise(net, sample(net), bits)):
-        low, high = (level * unit for level in levels(bits))
         values, stored = weight.toarray(), meant.toarray()
+        low, high = (np.broadcast_to(level * unit, values.shape) for level in levels(bits))
         inside = (values != 0) & (values >= low) & (values <= high)
-        half = unit if bits == 1 else unit / 2
-        assert np.all(np.abs(values - stored)[inside] <= half * (1 + 1e-9))
-        np.testing.assert_allclose(stored[values > high], high)
-        np.testing.assert_allclose(stored[values < low], low)
+        half = np.broadcast_to(unit if bits == 1 else unit / 2, values.shape)
+        assert np.all((np.abs(values - stored) <= half * (1 + 1e-9))[inside])
+        np.testing.assert_allclose(stored[values > high], high[values > high])
+        np.testing.assert_allclose(stored[values < low], low[values < low])
         assert not np.any(stored[values == 0])
 
 
@@ -94,9 +104,10 @@ def test_the_report_is_what_the_integers_say(make, sample) -> None:
         sources = {hop.hop.source for hop in quantised.hops if hop.hop.target == layer.layer.name}
         steps = [0.5 / quantised.input_scales[n] / largest[n] for n in sources if n in quantised.input_scales]
         assert report.input_error == pytest.approx(max(steps, default=0))
-        bias = layer.bias_mant * 2.0**layer.bias_exp / layer.scale
-        assert report.bias_error == pytest.approx(np.abs(bias - layer.layer.bias).max() / layer.layer.cell.threshold)
-        assert report.decay_error == pytest.approx(abs(layer.dv / 4096 / layer.layer.cell.dv - 1))
+        bias = layer.bias_mant * 2.0**layer.bias_exp / layer.scale_N
+        cell = layer.layer.cell
+        assert report.bias_error == pytest.approx((np.abs(bias - layer.layer.bias) / cell.threshold_N).max())
+        assert report.decay_error == pytest.approx(np.abs(layer.dv_N / 4096 / cell.dv_N - 1).max())
 
 
 def test_more_bits_bring_the_weights_nearer() -> None:

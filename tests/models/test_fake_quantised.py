@@ -56,7 +56,7 @@ def exactly(quantised: QuantisedStage) -> bool:
     layers = {layer.layer.name: layer for layer in quantised.layers}
     for hop in quantised.hops:
         layer = layers[hop.hop.target]
-        wanted = hop.hop.weight.toarray() * layer.scale / 64 / 2.0**hop.weight_exp
+        wanted = layer.scale_N[:, None] * hop.hop.weight.toarray() / 64 / 2.0**hop.weight_exp
         if not np.allclose(wanted, hop.weight.toarray(), rtol=1e-5, atol=1e-4):
             return False
     return True

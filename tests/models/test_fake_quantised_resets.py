@@ -143,7 +143,7 @@ def test_what_was_trained_is_what_is_deployed(kind: str, bits: int, tmp_path) ->
         report = quantised.reports[layer.layer.name]
         assert max(report.weight_error, report.decay_error, report.bias_error) < 1e-6
         if kind != "none":
-            assert layer.reset_by == pytest.approx(layer.scale * THETA / on_grid(BETA), abs=0.5)
+            assert layer.reset_by_N == pytest.approx(layer.scale_N * THETA / on_grid(BETA), abs=0.5)
     given = {"x": samples()["x"].numpy()}
     backend = with_weight_bits(backends.get("loihi"), WeightBits(bits))
     run = run_network(bundle.network, lower_network(bundle.network, backend, given), given)

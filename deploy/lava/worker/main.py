@@ -132,8 +132,8 @@ def make_layer(layer: Json, request: Json, arrays: Arrays, folder: Path) -> Any:
     for kind, path in records.items():
         dtype = np.dtype(np.uint8) if kind == "spikes" else state
         np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(request["steps"], size)).flush()
-    wraps = folder / f"wraps-{name}.npy"
-    np.save(wraps, np.zeros(1, dtype=np.int64))
+    counts = folder / f"counts-{name}.npy"
+    np.save(counts, np.zeros(3, dtype=np.int64))
     window = (layer["onset"], request["stop"], request["period"])
     settings = {"shape": (size,), "window": window, "records": records}
     bias = np.tile(arrays[f"bias-{name}"], copies)
@@ -141,7 +141,7 @@ def make_layer(layer: Json, request: Json, arrays: Arrays, folder: Path) -> Any:
         return Sink(bias=bias, **settings)
     shared = layer["shared"]
     own = {key: np.tile(arrays[f"{key}-{name}"], copies) for key in PARAMETERS if f"{key}-{name}" in arrays}
-    settings |= {"bias_mant": bias, "bias_exp": layer["bias_exp"], "wraps": str(wraps), **shared, **own}
+    settings |= {"bias_mant": bias, "bias_exp": layer["bias_exp"], "counts": str(counts), **shared, **own}
     if layer["process"] == "LIF":
         return WindowedLIF(**settings)
     return OwnLIF(**{"reset_by": None} | settings)

@@ -1,8 +1,8 @@
 """The integer rules, one plain numpy step after the other: what the compiled engine is held against.
 
 Source: lava-nc 0.10.0, `lava/proc/lif/models.py` (`PyLifModelBitAcc`) and `lava/proc/dense/models.py`
-(`PyDenseModelBitAcc`), whose int32 casts are kept, also where u has left its 24 bits. Reset by subtraction and the
-refractory time are ours: Lava's LIF resets to 0.
+(`PyDenseModelBitAcc`), whose int32 casts are kept, also where u has left its 24 bits. Reset by subtraction, the
+refractory time and a neuron's own decay and threshold are ours: Lava's LIF resets to 0, and shares them.
 
 Shapes: T steps, B samples, N neurons.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.deploy.loihi import limits
-from spikeport.deploy.loihi.engine.network import IntegerNetwork, Population, Synapses
+from spikeport.deploy.loihi.engine.network import IntegerNetwork, Parameter, Population, Synapses
 
 Int64 = NDArray[np.int64]
 
@@ -77,7 +77,7 @@ def _step(population: Population, state: State, arriving: Int64, t: int) -> None
     state.v[t] = np.where(s, v - population.reset_by if population.reset == "subtract" else 0, v)
 
 
-def decayed(x: Int64, keep: int) -> Int64:
+def decayed(x: Int64, keep: Parameter) -> Int64:
     """Return x keep / 4096, towards 0."""
     product = x * keep
     return np.asarray(np.sign(product) * (np.abs(product) >> 12))

@@ -20,8 +20,8 @@ from spikeport.deploy.loihi.engine.layout import (
     LAG,
     LAST,
     ONSET,
+    OWN,
     REFRACTORY,
-    RESET_BY,
     SOURCE,
     START,
     SUBTRACT,
@@ -141,19 +141,19 @@ def gather(t: Tables, p: int, b: int, step: int, sent: Sent, room: Scratch) -> b
 def update(t: Tables, p: int, b: int, step: int, sent: Sent, states: States, room: Scratch) -> None:
     """Step the membranes of population `p` with what arrived."""
     start, width = t.populations[p, START], t.populations[p, WIDTH]
-    keep_u, keep_v = np.int32(t.populations[p, KEEP_U]), np.int32(t.populations[p, KEEP_V])
-    threshold, place = np.int32(t.populations[p, THRESHOLD]), 2 * LANES * p
+    place = 2 * LANES * p
     at = (b * sent.steps + step) * t.bias.size + start
-    if t.populations[p, SUBTRACT] != 0 or t.populations[p, REFRACTORY] > 0:
+    if t.populations[p, OWN] != 0:
         lif_extended(
-            room.arriving, t.bias, states.u, states.v, states.rest, sent.s, room.counts, start, at, width, place,
-            keep_u, keep_v, threshold, np.int32(t.populations[p, SUBTRACT]), np.int32(t.populations[p, RESET_BY]),
-            np.int32(t.populations[p, REFRACTORY]),
+            room.arriving, t.bias, states.u, states.v, states.rest, sent.s, room.counts,
+            t.keep_u, t.keep_v, t.threshold, t.reset_by, start, at, width, place,
+            np.int32(t.populations[p, SUBTRACT]), np.int32(t.populations[p, REFRACTORY]),
         )  # fmt: skip
     else:
         lif(
             room.arriving, t.bias, states.u, states.v, sent.s, room.counts, start, at, width, place,
-            keep_u, keep_v, threshold,
+            np.int32(t.populations[p, KEEP_U]), np.int32(t.populations[p, KEEP_V]),
+            np.int32(t.populations[p, THRESHOLD]),
         )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from spikeport.deploy.loihi import limits
-from spikeport.deploy.loihi.engine.network import IntegerNetwork, Population, Synapses
+from spikeport.deploy.loihi.engine.network import IntegerNetwork, Parameter, Population, Synapses
 
 Array = NDArray[Any]
 
@@ -28,14 +28,17 @@ CHANNEL_PADDING = 8
 PADDING = 64
 ROWS8, BLOCKS8, ROWS16, LIST16 = range(4)
 FROM_SPIKES, FROM_INPUT = range(2)
+EACH = ("keep_u", "keep_v", "threshold", "reset_by")
+"""The tables of parameters, one number a neuron."""
 DENSE_FROM = 0.3
 """The share of stored weights from which a whole row costs less than a list."""
 BLOCKS_FROM = 0.25
 CHANNELS_FROM = 4
 
 
-# Columns of `Tables.populations`; the threshold and what a reset takes off are in the unit of v, the decays of 4096.
-START, WIDTH, KEEP_U, KEEP_V, THRESHOLD, ONSET, SUBTRACT, RESET_BY, REFRACTORY, CONSTANT, FIRST, LAST = range(12)
+# Columns of `Tables.populations`; the threshold is in the unit of v, the decays of 4096, and all three are those of the
+# first neuron: where OWN is set, the neurons' own stand in the tables.
+START, WIDTH, KEEP_U, KEEP_V, THRESHOLD, ONSET, OWN, SUBTRACT, REFRACTORY, CONSTANT, FIRST, LAST = range(12)
 # Columns of `Tables.connections`: the source's kind, its first element and how many; the connection's first entry
 # in `pointer` and in its weights; `LANES` of a block.
 KIND, SOURCE, AT, COUNT, LAG, SHIFT, LANES, POINTERS, WEIGHTS = range(9)
@@ -51,6 +54,7 @@ class Tables(NamedTuple):
         populations: [P, 12], by the columns above; their connections are FIRST to LAST.
         connections: [C, 9], by the columns above.
         bias, constant: [N].
+        keep_u, keep_v, threshold, reset_by: [N], in the units of `populations`; what a reset takes off is in that of v.
         pointer: for each source neuron of a connection, its first entry; dense rows have none.
         target: of each entry: a neuron, or the first of a block, within the population.
         weight8, weight16: weights.
@@ -62,6 +66,10 @@ class Tables(NamedTuple):
     connections: Array
     bias: Array
     constant: Array
+    keep_u: Array
+    keep_v: Array
+    threshold: Array
+    reset_by: Array
     pointer: Array
     target: Array
     weight8: Array
@@ -135,13 +143,15 @@ def lay_out(network: IntegerNetwork) -> Layout:
             stored.add(*_connection(synapses, population, network, places, inputs))
     neurons = sum(place.width for place in places.values())
     members = groups(network)
-    bias, constant = np.zeros(neurons, np.int32), np.zeros(neurons, np.int32)
+    each = {name: np.zeros(neurons, np.int32) for name in ("bias", "constant", *EACH)}
     for population in populations:
         place = places[population.name]
         at = place.start + place.order(population)
-        bias[at] = population.bias
+        each["bias"][at] = population.bias
         if population.constant is not None:
-            constant[at] = population.constant
+            each["constant"][at] = population.constant
+        for name, values in _parameters(population).items():
+            each[name][at] = values
     rows, last = [], 0
     for population in populations:
         first, last = last, last + len(by_target[population.name])
@@ -150,24 +160,31 @@ def lay_out(network: IntegerNetwork) -> Layout:
         np.cumsum([0, *map(len, members)]),
         np.array([i for group in members for i in group], dtype=np.int64),
         np.array(rows, dtype=np.int64),
-        bias=bias,
-        constant=constant,
+        **each,
         **stored.arrays(),
     )
     return Layout(network, tables, places, inputs, input_width, neurons)
 
 
+def _parameters(population: Population) -> dict[str, Parameter]:
+    """Return what the tables hold for every neuron, in the kernels' units."""
+    keep_u, keep_v = limits.DECAY_ONE - population.du - 1, limits.DECAY_ONE - population.dv
+    return dict(zip(EACH, (keep_u, keep_v, population.vth_mant * limits.ALIGN, population.reset_by), strict=True))
+
+
 def _numbers(population: Population, place: Place, first: int, last: int) -> list[int]:
     """Return a population's row of the table."""
+    shared = {name: np.ravel(values)[0] for name, values in _parameters(population).items()}
+    subtracts = population.reset == "subtract"
     values = {
         START: place.start,
         WIDTH: place.width,
-        KEEP_U: limits.DECAY_ONE - population.du - 1,
-        KEEP_V: limits.DECAY_ONE - population.dv,
-        THRESHOLD: population.vth_mant * limits.ALIGN,
+        KEEP_U: shared["keep_u"],
+        KEEP_V: shared["keep_v"],
+        THRESHOLD: shared["threshold"],
         ONSET: population.onset,
-        SUBTRACT: population.reset == "subtract",
-        RESET_BY: population.reset_by,
+        OWN: subtracts or population.refractory > 0 or bool(population.unlike),
+        SUBTRACT: subtracts,
         REFRACTORY: population.refractory,
         CONSTANT: population.constant is not None,
         FIRST: first,

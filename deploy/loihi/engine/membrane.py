@@ -61,7 +61,7 @@ def _plain(builder: Any, pointers: list[Any], numbers: list[Any]) -> None:
     """Write the step of neurons that reset to 0."""
     a, bias, u, v, s, counts = pointers
     start, at, width, place, *factors = numbers
-    keep_u, keep_v, threshold = _factors(builder, factors)
+    keep_u, keep_v, threshold = (filled(builder, x, LANES) for x in factors)
 
     def step(j: Any, held: Sequence[Lanes]) -> Sequence[Lanes]:
         here = builder.add(start, j)
@@ -76,15 +76,15 @@ def _plain(builder: Any, pointers: list[Any], numbers: list[Any]) -> None:
 
 
 def _extended(builder: Any, pointers: list[Any], numbers: list[Any]) -> None:
-    """Write the step of neurons with reset by subtraction, or with a refractory time."""
-    a, bias, u, v, rest, s, counts = pointers
-    start, at, width, place, *factors, subtract, reset_by, refractory = numbers
-    keep_u, keep_v, threshold = _factors(builder, factors)
+    """Write the step of neurons with parameters of their own, reset by subtraction, or a refractory time."""
+    a, bias, u, v, rest, s, counts, *own = pointers
+    start, at, width, place, subtract, refractory = numbers
     subtracts = filled(builder, builder.neg(subtract), LANES)
-    taken, pause = filled(builder, reset_by, LANES), filled(builder, refractory, LANES)
+    pause = filled(builder, refractory, LANES)
 
     def step(j: Any, held: Sequence[Lanes]) -> Sequence[Lanes]:
         here = builder.add(start, j)
+        keep_u, keep_v, threshold, taken = (Memory(builder, x, here).load(LANES) for x in own)
         new_u, new_v, over = _integrate(builder, (a, j), (bias, u, v), here, keep_u, keep_v)
         left = Memory(builder, rest, here)
         resting = left.load(LANES).compare(">", 0)
@@ -99,21 +99,16 @@ def _extended(builder: Any, pointers: list[Any], numbers: list[Any]) -> None:
     _store(Memory(builder, counts, place), _stepped(builder, width, step))
 
 
-def _factors(builder: Any, numbers: Sequence[Any]) -> tuple[Lanes, Lanes, Lanes]:
-    keep_u, keep_v, threshold = (filled(builder, x, LANES) for x in numbers)
-    # Known to fit 16 bits, the decays are multiplied faster.
-    return keep_u & KEEP_BITS, keep_v & KEEP_BITS, threshold
-
-
 def _integrate(
     builder: Any, sums: tuple[Any, Any], states: Sequence[Any], here: Any, keep_u: Lanes, keep_v: Lanes
 ) -> tuple[Lanes, Lanes, tuple[Lanes, Lanes]]:
     """Return u and v before any spike, and where u wrapped and v was held."""
     arriving = Memory(builder, *sums).load(LANES)
     bias, u, v = (Memory(builder, x, here).load(LANES) for x in states)
-    free_u = decayed(u, keep_u) + (arriving << ALIGN_BITS)
+    # Known to fit 16 bits, the decays are multiplied faster.
+    free_u = decayed(u, keep_u & KEEP_BITS) + (arriving << ALIGN_BITS)
     new_u = wrapped(free_u)
-    free_v = decayed(v, keep_v) + new_u + bias
+    free_v = decayed(v, keep_v & KEEP_BITS) + new_u + bias
     new_v = clipped(free_v)
     return new_u, new_v, (free_u.compare("!=", new_u), free_v.compare("!=", new_v))
 
@@ -136,17 +131,18 @@ def _store(counts: Memory, totals: Sequence[Lanes]) -> None:
         place.store(place.load(LANES) + total)
 
 
-_NUMBERS = (*(types.int64,) * 4, *(types.int32,) * 3)
+_PLACES = (types.int64,) * 4
 
-lif = kernel(_plain, 6, _NUMBERS)
+lif = kernel(_plain, 6, (*_PLACES, *(types.int32,) * 3))
 """`lif(a, bias, u, v, s, counts, start, at, width, place, keep_u, keep_v, threshold)`.
 
 Steps `width` neurons from `start` on, what arrives at them standing first in `a`; writes their spikes to `s` from
 `at` on, and adds to `counts` from `place` on, in 16 parts each, how often u wrapped and v was held.
 """
-lif_extended = kernel(_extended, 7, (*_NUMBERS, *(types.int32,) * 3))
-"""`lif_extended(a, bias, u, v, rest, s, counts, start, at, width, place, keep_u, keep_v, threshold,
-subtract, reset_by, refractory)`.
+lif_extended = kernel(_extended, 11, (*_PLACES, *(types.int32,) * 2))
+"""`lif_extended(a, bias, u, v, rest, s, counts, keep_u, keep_v, threshold, reset_by, start, at, width, place,
+subtract, refractory)`.
 
-As `lif`, but a spike takes `reset_by` off v where `subtract` is 1, and a refractory time is counted down by `rest`.
+As `lif`, but decays and threshold are every neuron's own, a spike takes `reset_by` off v where `subtract` is 1, and a
+refractory time is counted down by `rest`.
 """

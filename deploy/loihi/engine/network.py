@@ -19,13 +19,21 @@ from spikeport.errors import UsageError
 from spikeport.export.shapes import Shape
 
 IntArray = NDArray[np.int32]
+Parameter = int | IntArray
+"""One number that all neurons share, or [N]."""
+PARAMETERS = ("du", "dv", "vth_mant", "reset_by")
 
 WEIGHT_MIN, WEIGHT_MAX = -256, 255
 
 
+def one_or_each(values_N: IntArray) -> Parameter:
+    """Return the number that all neurons share, or `values_N` where they differ."""
+    return int(values_N[0]) if np.all(values_N == values_N[0]) else values_N
+
+
 @dataclass(frozen=True)
 class Population:
-    """LIF neurons that share du, dv and threshold, as one process does in Lava.
+    """LIF neurons. Lava's process shares du, dv and threshold between them; they may have their own, `[N]`, here.
 
     In every step, with a what the synapses deliver:
 
@@ -41,7 +49,7 @@ class Population:
     Attributes:
         name: unique.
         shape: of the population.
-        du: synaptic decay, 0 to 4095; 4095 keeps no current.
+        du: synaptic decay, 0 to 4095; 4095 keeps no current. As dv, vth_mant and reset_by one for all neurons, or [N].
         dv: membrane decay, 0 to 4096.
         vth_mant: 0 to 2^17 - 1.
         bias_mant: [N], -4096 to 4095.
@@ -55,15 +63,15 @@ class Population:
 
     name: str
     shape: Shape
-    du: int
-    dv: int
-    vth_mant: int
+    du: Parameter
+    dv: Parameter
+    vth_mant: Parameter
     bias_mant: IntArray
     bias_exp: int = 0
     constant: IntArray | None = None
     onset: int = 0
     reset: Literal["zero", "subtract"] = "zero"
-    reset_by: int = 0
+    reset_by: Parameter = 0
     refractory: int = 0
 
     @property
@@ -75,6 +83,12 @@ class Population:
     def bias(self) -> IntArray:
         """What is added to v in every step, [N]."""
         return (self.bias_mant.astype(np.int32) << np.int32(self.bias_exp)).astype(np.int32)
+
+    @property
+    def unlike(self) -> dict[str, IntArray]:
+        """The parameters that differ between the neurons, [N] each."""
+        named = {name: np.asarray(getattr(self, name)) for name in PARAMETERS}
+        return {name: values for name, values in named.items() if np.unique(values).size > 1}
 
 
 @dataclass(frozen=True)
@@ -142,23 +156,24 @@ def _check_population(population: Population) -> None:
         "onset": (population.onset, 0, np.inf),
         "reset_by": (population.reset_by, 0, limits.STATE_MAX),
         "refractory": (population.refractory, 0, 63),
-        "smallest bias_mant": (int(np.min(population.bias_mant, initial=0)), -limits.BIAS_MANT_MAX - 1, np.inf),
-        "largest bias_mant": (int(np.max(population.bias_mant, initial=0)), -np.inf, limits.BIAS_MANT_MAX),
+        "bias_mant": (population.bias_mant, -limits.BIAS_MANT_MAX - 1, limits.BIAS_MANT_MAX),
     }
-    for name, (value, low, high) in ranges.items():
-        if not low <= value <= high:
+    for name, (values, low, high) in ranges.items():
+        outside = [int(x) for x in np.ravel(values) if not low <= x <= high]
+        if outside:
             raise UsageError(
-                f"population '{population.name}': {name} {value}",
+                f"population '{population.name}': {name} {outside[0]}",
                 f"Loihi's is {low} to {high}",
                 "Quantise it within that range",
             )
-    if population.reset == "zero" and population.reset_by:
+    if population.reset == "zero" and np.any(population.reset_by):
         raise UsageError(
             f"population '{population.name}': reset_by {population.reset_by}",
             "a reset to zero takes nothing off",
             "Choose reset='subtract', or leave reset_by out",
         )
-    for name, values in (("bias_mant", population.bias_mant), ("constant", population.constant)):
+    each = {name: getattr(population, name) for name in PARAMETERS if np.ndim(getattr(population, name))}
+    for name, values in (each | {"bias_mant": population.bias_mant, "constant": population.constant}).items():
         if values is not None and np.shape(values) != (population.size,):
             raise UsageError(
                 f"population '{population.name}': {name} of shape {np.shape(values)}",

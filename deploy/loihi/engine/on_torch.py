@@ -18,7 +18,7 @@ from torch import Tensor
 
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.engine.layout import groups
-from spikeport.deploy.loihi.engine.network import IntegerNetwork, Population, Synapses
+from spikeport.deploy.loihi.engine.network import IntegerNetwork, Parameter, Population, Synapses
 from spikeport.deploy.loihi.engine.packed import flat_inputs
 from spikeport.deploy.loihi.engine.run import Records
 from spikeport.errors import UsageError
@@ -144,14 +144,18 @@ class _State:
     """A population's membranes and records."""
 
     def __init__(
-        self, population: Population, steps: int, samples: int, device: torch.device, keep_u: bool, keep_v: bool
+        self, population: Population, steps: int, samples: int, device: torch.device, records_u: bool, records_v: bool
     ) -> None:
         zeros = torch.zeros(samples, population.size, dtype=torch.int64, device=device)
         self.population = population
         self.u, self.v, self.rest = zeros, zeros, zeros
-        self.bias = torch.from_numpy(population.bias.astype(np.int64)).to(device)
+        self.bias = _tensor(population.bias, device)
+        self.keep_u = _tensor(limits.DECAY_ONE - population.du - 1, device)
+        self.keep_v = _tensor(limits.DECAY_ONE - population.dv, device)
+        self.threshold = _tensor(population.vth_mant, device) << 6
+        self.reset_by = _tensor(population.reset_by, device)
         self.s = torch.zeros(steps, samples, population.size, dtype=torch.uint8, device=device)
-        self.keep_u, self.keep_v = keep_u, keep_v
+        self.records_u, self.records_v = records_u, records_v
         self.u_kept: list[Tensor] = []
         self.v_kept: list[Tensor] = []
         self.wraps = torch.zeros((), dtype=torch.int64, device=device)
@@ -161,31 +165,35 @@ class _State:
         """Advance by step `t`."""
         if t >= self.population.onset:
             self._advance(t, arriving)
-        if self.keep_u:
+        if self.records_u:
             self.u_kept.append(self.u.to(torch.int32))
-        if self.keep_v:
+        if self.records_v:
             self.v_kept.append(self.v.to(torch.int32))
 
     def _advance(self, t: int, arriving: Tensor) -> None:
         population = self.population
-        before = _int32(_decayed(self.u, limits.DECAY_ONE - population.du - 1) + (_int32(arriving) << 6))
+        before = _int32(_decayed(self.u, self.keep_u) + (_int32(arriving) << 6))
         u = torch.where(before > TOP, before - 2 * TOP, torch.where(before <= -TOP, before + 2 * TOP, before))
-        free = _int32(_decayed(self.v, limits.DECAY_ONE - population.dv) + u + self.bias)
+        free = _int32(_decayed(self.v, self.keep_v) + u + self.bias)
         v = free.clamp(1 - TOP, TOP - 1)
         self.wraps += (u != before).sum()
         self.clips += (v != free).sum()
         if population.refractory:
             v = torch.where(self.rest > 0, 0, v)
             self.rest = (self.rest - 1).clamp(min=0)
-        fires = v > population.vth_mant << 6
+        fires = v > self.threshold
         if population.refractory:
             self.rest = torch.where(fires, population.refractory, self.rest)
         self.s[t] = fires
         self.u = u
-        self.v = torch.where(fires, v - population.reset_by if population.reset == "subtract" else 0, v)
+        self.v = torch.where(fires, v - self.reset_by if population.reset == "subtract" else 0, v)
 
 
-def _decayed(x: Tensor, keep: int) -> Tensor:
+def _tensor(values: Parameter, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.int64)).to(device)
+
+
+def _decayed(x: Tensor, keep: Tensor) -> Tensor:
     product = x * keep
     return torch.sign(product) * (product.abs() >> 12)
 

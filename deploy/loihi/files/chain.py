@@ -11,7 +11,7 @@ from spikeport.deploy.hops import RefusedError
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.engine import Population, Synapses
 from spikeport.deploy.loihi.files.kernels import Kernels
-from spikeport.deploy.loihi.files.network import WrittenNetwork, early_heard, reset_in_words
+from spikeport.deploy.loihi.files.network import WrittenNetwork, early_heard, reset_in_words, unlike_in_words
 from spikeport.deploy.loihi.files.netx import netx_keeps
 from spikeport.deploy.loihi.files.script import sums_fit
 
@@ -117,6 +117,9 @@ def _check_neurons(written: WrittenNetwork, population: Population) -> None:
     if population.reset != "zero":
         reason = "a .net names no reset, and the neuron that netx makes of it resets to 0"
         raise _refused(population.name, reset_in_words(population), reason, "Use a reset to zero")
+    if unlike := unlike_in_words(population):
+        reason = "a .net's layer has one decay and one threshold for all its neurons"
+        raise _refused(population.name, unlike, reason, "Train one for all neurons")
     if population.refractory:
         value = f"refractory {population.refractory}"
         raise _refused(population.name, value, "netx knows no refractory period", "Leave it out")

@@ -52,7 +52,14 @@ class WrittenNetwork:
 
 def reset_in_words(population: Population) -> str:
     """Return what a spike does to the membrane, where it does not reset it to 0."""
-    return f"reset by subtraction of {population.reset_by}" if population.reset_by else "no reset"
+    least, most = int(np.min(population.reset_by)), int(np.max(population.reset_by))
+    amount = f"{least}" if least == most else f"{least} to {most}"
+    return f"reset by subtraction of {amount}" if most else "no reset"
+
+
+def unlike_in_words(population: Population) -> str:
+    """Return which parameters differ between the neurons; empty where none does."""
+    return ", ".join(f"{name} {values.min()} to {values.max()}" for name, values in population.unlike.items())
 
 
 def lag(network: IntegerNetwork, synapses: Synapses) -> int:

@@ -28,7 +28,7 @@ def written_network(graph: ChipGraph, quantised: QuantisedStage, network: Intege
     return WrittenNetwork(
         network,
         {i: kernels for i, kernels in found.items() if kernels is not None},
-        {x.layer.name: x.scale for x in quantised.layers if x.layer.cell.emits == "value"},
+        {x.layer.name: float(x.scale_N[0]) for x in quantised.layers if x.layer.cell.emits == "value"},
         quantised.input_scales,
         quantised.input_limits,
     )
@@ -53,12 +53,16 @@ def save_network(written: WrittenNetwork, folder: Path) -> None:
 
 
 def _arrays(written: WrittenNetwork) -> dict[str, Array]:
-    """Return `populationI.` bias_mant, constant, and `synapsesI.` data, indices, indptr, shape, kernels."""
+    """Return `populationI.` bias_mant, constant, and `synapsesI.` data, indices, indptr, shape, kernels.
+
+    Of a parameter that differs between the neurons also `populationI.` du, dv, vth_mant or reset_by.
+    """
     arrays: dict[str, Array] = {}
     for i, population in enumerate(written.network.populations):
         arrays[f"population{i}.bias_mant"] = population.bias_mant
         if population.constant is not None:
             arrays[f"population{i}.constant"] = population.constant
+        arrays |= {f"population{i}.{name}": values for name, values in population.unlike.items()}
     for i, synapses in enumerate(written.network.synapses):
         name, weight = f"synapses{i}", synapses.weight
         arrays |= {f"{name}.data": weight.data.astype(np.int16), f"{name}.shape": np.array(weight.shape)}
@@ -73,6 +77,8 @@ def _description(written: WrittenNetwork) -> dict[str, Any]:
     populations = []
     for population in network.populations:
         plain = {k: v for k, v in vars(population).items() if k not in ("bias_mant", "constant")}
+        # Null: each neuron has its own, in network.npz.
+        plain |= dict.fromkeys(population.unlike)
         populations.append(plain | {"value_scale": written.values.get(population.name)})
     synapses = []
     for i, s in enumerate(network.synapses):

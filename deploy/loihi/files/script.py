@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.engine import Population, Synapses
 from spikeport.deploy.loihi.files.kernels import Kernels
-from spikeport.deploy.loihi.files.network import WrittenNetwork, early_heard, reset_in_words
+from spikeport.deploy.loihi.files.network import WrittenNetwork, early_heard, reset_in_words, unlike_in_words
 from spikeport.deploy.loihi.weights import sign_mode_that_keeps, split_constant
 from spikeport.errors import UnfaithfulError
 from spikeport.files import new_file
@@ -54,6 +54,12 @@ def check_script(written: WrittenNetwork) -> None:
                 f"node '{population.name}' ({reset_in_words(population)})",
                 "every process in the script is Lava's, and Lava's fixed-point LIF resets to 0",
                 "Use a reset to zero, or run backend 'lava-fixed', which brings a process of its own",
+            )
+        if unlike := unlike_in_words(population):
+            raise UnfaithfulError(
+                f"node '{population.name}' ({unlike})",
+                "every process in the script is Lava's, and Lava's fixed-point LIF shares them between its neurons",
+                "Train one for all neurons, or run backend 'lava-fixed', which brings a process of its own",
             )
         if population.refractory:
             raise UnfaithfulError(

@@ -44,7 +44,7 @@ class Limits:
         weight_bits: of the widest weight.
         delay_steps: the longest wait of a connection.
         payload: the largest value that a spike carries.
-        populations: whose neurons may share the core.
+        populations: whose neurons may share the core; where `Settings` are counted, their settings.
         formats: pairs of weight width and exponent that may share it.
     """
 
@@ -83,6 +83,19 @@ class Resets:
 
     subtract: Reset
     none: Reset
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Settings:
+    """What neurons of one population take whose decays or thresholds differ; see `settings.py`.
+
+    Attributes:
+        counted: whether each distinct setting counts as one of `populations`; else they cost nothing.
+    """
+
+    counted: bool
+    source: str
+    mark: Mark
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -173,6 +186,7 @@ class Chip:
         title: for readers.
         limits: of a core and of the chip.
         resets: what neurons take that do not reset to zero.
+        settings: what neurons take that differ within a population.
         memory: how synapses are stored.
         mesh: where cores lie.
         costs: sets of constants, the nominal one first; empty where none is published.
@@ -184,6 +198,7 @@ class Chip:
     title: str
     limits: Limits
     resets: Resets
+    settings: Settings
     memory: Memory
     mesh: Mesh
     costs: tuple[Costs, ...]

@@ -7,7 +7,7 @@ whose lists on a core share one entry. Both are numbered over all that feeds a p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,7 @@ class Fan:
         sources: the first axon of each source.
         formats: distinct ones.
         compartments: of one neuron.
+        settings: the number of each neuron's setting, [N]; see `settings.py`.
     """
 
     indptr: Ints
@@ -76,6 +77,7 @@ class Fan:
     sources: Mapping[str, int]
     formats: int
     compartments: int = 1
+    settings: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def size(self) -> int:

@@ -22,6 +22,7 @@ from spikeport.deploy.loihi.mapper.cost import energy, step_time
 from spikeport.deploy.loihi.mapper.place import place
 from spikeport.deploy.loihi.mapper.placement import USAGE, Breach, Placement, UnplacedError
 from spikeport.deploy.loihi.mapper.resets import assumptions_of
+from spikeport.deploy.loihi.mapper.settings import setting_assumptions
 from spikeport.deploy.loihi.mapper.traffic import KINDS, Traffic, traffic
 
 Array = NDArray[np.generic]
@@ -78,6 +79,7 @@ def map_network(
             *ASSUMPTIONS,
             f"memory: {chip.memory.source} ({chip.memory.mark})",
             *assumptions_of(network, chip),
+            *setting_assumptions(network, chip),
         ),
         missing=missing,
     )

@@ -10,6 +10,7 @@ from spikeport.deploy.loihi.mapper.chip import Chip
 from spikeport.deploy.loihi.mapper.lists import Fan
 from spikeport.deploy.loihi.mapper.placement import Ints
 from spikeport.deploy.loihi.mapper.reach import Reach
+from spikeport.deploy.loihi.mapper.settings import settings_used
 from spikeport.deploy.loihi.mapper.slices import RESOURCES, Runs, chip_limit
 
 ORDER = (*RESOURCES, "out_axons", "populations", "formats")
@@ -28,7 +29,14 @@ def pack(runs: Mapping[str, Runs], fans: Mapping[str, Fan], sent: Mapping[str, I
         chip: its limits.
     """
     rows = [
-        np.column_stack((r.used, sent[name], np.ones_like(sent[name]), np.full_like(sent[name], fans[name].formats)))
+        np.column_stack(
+            (
+                r.used,
+                sent[name],
+                settings_used(fans[name].settings, r.starts),
+                np.full_like(sent[name], fans[name].formats),
+            )
+        )
         for name, r in runs.items()
     ]
     needs = np.concatenate([np.zeros((0, len(ORDER)), np.int64), *rows])

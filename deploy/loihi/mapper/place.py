@@ -4,7 +4,7 @@ Populations are cut, in order, into the longest runs of neurons that fit a core.
 room where the chip lets populations share one, else a core of its own. Greedy, not optimal: fewer cores may do.
 Synapses are counted unrolled, also those of convolutions, whose kernels a chip may be able to share: an upper bound.
 Axons of inputs are counted where they arrive; what sends them is not on the chip. What a reset takes that is not to
-zero stands in `resets.py`.
+zero stands in `resets.py`, what neurons take that differ in `settings.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from spikeport.deploy.loihi.mapper.pack import out_axons, pack
 from spikeport.deploy.loihi.mapper.placement import Breach, Ints, Placement, Slice, UnplacedError
 from spikeport.deploy.loihi.mapper.reach import Reach, over_cores, reach_of
 from spikeport.deploy.loihi.mapper.resets import compartments_of, feedback_of
+from spikeport.deploy.loihi.mapper.settings import settings_of, settings_used, starts_by_setting
 from spikeport.deploy.loihi.mapper.slices import RESOURCES, Runs, chip_limit, cut, starts_by_sum
 
 ADVICE = {
@@ -42,7 +43,11 @@ def place(network: IntegerNetwork, chip: Chip, chips: int = 1) -> Placement:
     for c in connections:
         _check_format(c, chip)
     fans = {
-        p.name: replace(fan_of(p.name, p.size, connections, sizes, chip.memory), compartments=compartments_of(p, chip))
+        p.name: replace(
+            fan_of(p.name, p.size, connections, sizes, chip.memory),
+            compartments=compartments_of(p, chip),
+            settings=settings_of(p, chip),
+        )
         for p in network.populations
     }
     for name, fan in fans.items():
@@ -85,7 +90,8 @@ def _runs(fans: Mapping[str, Fan], connections: Sequence[Connection], chip: Chip
     A population is cut again where its axons out of a core are too many. That makes more runs that its sources
     send to, so it ends only where nothing is cut any more.
     """
-    forced = {name: np.zeros(fan.size, np.bool_) for name, fan in fans.items()}
+    most = chip_limit(chip, "populations")
+    forced = {name: starts_by_setting(fan.settings, most) for name, fan in fans.items()}
     runs: dict[str, Runs] = {}
     reach: Reach = {}
     todo = set(fans)
@@ -157,7 +163,8 @@ def _placement(
     usage["in_axons"] = _sum([np.bincount(r.indices, minlength=used) for r in reach.values()], used)
     sent = [_sum_by(core_of[n], np.diff(r.indptr), used) for n, r in reach.items() if n in core_of]
     usage["out_axons"] = _sum(sent, used)
-    usage["populations"] = np.bincount(cores, minlength=used)
+    held = [settings_used(fans[name].settings, r.starts) for name, r in runs.items()]
+    usage["populations"] = _sum_by(cores, _joined(held), used)
     formats = [fans[name].formats for name, r in runs.items() for _ in r.starts]
     usage["formats"] = _sum_by(cores, np.array(formats, np.int64), used)
     usage["synapses"] = _sum([np.asarray(r.sum(axis=0), np.int64) for r in reach.values()], used)

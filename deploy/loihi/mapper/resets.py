@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from math import ceil, log2
 
 import numpy as np
-from scipy.sparse import eye_array
+from scipy.sparse import csr_array, diags_array
 
 from spikeport.deploy.loihi import limits
 from spikeport.deploy.loihi.engine import IntegerNetwork, Population
@@ -29,7 +29,7 @@ def reset_of(population: Population, chip: Chip) -> Reset | None:
     """Return what the population's reset takes on `chip`, `None` for a reset to zero."""
     if population.reset == "zero":
         return None
-    return chip.resets.subtract if population.reset_by else chip.resets.none
+    return chip.resets.subtract if np.any(population.reset_by) else chip.resets.none
 
 
 def compartments_of(population: Population, chip: Chip) -> int:
@@ -37,7 +37,7 @@ def compartments_of(population: Population, chip: Chip) -> int:
     reset = reset_of(population, chip)
     if reset is None:
         return 1
-    return reset.compartments if population.du == limits.DU_NONE else reset.compartments_with_current
+    return reset.compartments if np.all(population.du == limits.DU_NONE) else reset.compartments_with_current
 
 
 def feedback_of(network: IntegerNetwork, chip: Chip) -> list[Connection]:
@@ -51,7 +51,8 @@ def feedback_of(network: IntegerNetwork, chip: Chip) -> list[Connection]:
         reset = reset_of(p, chip)
         if reset is None or not reset.feedback:
             continue
-        taken = p.reset_by * (limits.DECAY_ONE - p.dv) / limits.DECAY_ONE / limits.ALIGN
+        taken_N = np.broadcast_to(p.reset_by * (limits.DECAY_ONE - p.dv) / limits.DECAY_ONE / limits.ALIGN, p.size)
+        taken = float(taken_N.max())
         exponent = max(0, ceil(log2(max(taken, 1.0) / FEEDBACK_MAX)))
         if exponent > limits.WEIGHT_EXP_MAX:
             most = FEEDBACK_MAX << limits.WEIGHT_EXP_MAX
@@ -60,7 +61,9 @@ def feedback_of(network: IntegerNetwork, chip: Chip) -> list[Connection]:
                 "Train a threshold closer to the layer's largest weight, or use a reset to zero",
             )  # fmt: skip
             raise UnplacedError(breach, chip.title)
-        weight = eye_array(p.size, dtype=np.int32, format="csr") * -max(1, round(taken / 2**exponent))
+        weight_N = np.where(np.broadcast_to(p.reset_by, p.size) > 0, np.maximum(1, np.rint(taken_N / 2**exponent)), 0)
+        weight = csr_array(diags_array(-weight_N), dtype=np.int32)
+        weight.eliminate_zeros()
         found.append(Connection(p.name, p.name, weight, exponent, 0, FEEDBACK_BITS))
     return found
 
@@ -70,7 +73,7 @@ def assumptions_of(network: IntegerNetwork, chip: Chip) -> Sequence[str]:
     found = []
     for p in network.populations:
         if (reset := reset_of(p, chip)) is not None:
-            kind = "reset by subtraction" if p.reset_by else "no reset"
+            kind = "reset by subtraction" if np.any(p.reset_by) else "no reset"
             count = compartments_of(p, chip)
             takes = "1 compartment" if count == 1 else f"{count} compartments"
             takes += " and a synapse" if reset.feedback else ""

@@ -56,7 +56,7 @@ class Shift(AbstractProcess):
 class WindowedLIF(LIF):
     """Lava's LIF, held at 0 outside its window (onset, stop, period), in phases; its membrane is v after the reset.
 
-    `wraps` is where the fixed point model counts overflows.
+    `counts` is where the fixed point model counts how often u wrapped, v was held at its limits, and it fired.
     """
 
 
@@ -66,8 +66,8 @@ class OwnLIF(WindowedLIF):
         s = v > vth, then v = v - reset_by s        (reset_by 0: no reset)
                        or v = 0 where s             (reset_by None)
 
-    Its membrane is v before a subtraction, and after a reset to 0. In floating point du, dv, vth and reset_by are
-    numbers or [N]; in fixed point they are numbers, reset_by in the unit of v.
+    Its membrane is v before a subtraction, and after a reset to 0. du, dv, vth and reset_by are numbers or [N], whole
+    ones in fixed point, where reset_by is in the unit of v.
     """
 
     def __init__(self, *, shape, du, dv, vth, reset_by, **more):
@@ -192,18 +192,32 @@ class _OwnLif(_WindowedLif):
         return self.v_before if subtracts and self._in_window() else self.v
 
 
-class _CountsWraps:
-    """Counts how often u left its 24 bits, which Lava wraps silently."""
+class _Counts:
+    """Counts what Lava does silently: u that left its 24 bits is wrapped, v is held; and spikes."""
+
+    def run_spk(self):
+        """Lava's."""
+        if self.time_step == 1:
+            self.counts = np.load(self.proc_params["counts"], mmap_mode="r+")
+        super().run_spk()
 
     def subthr_dynamics(self, activation_in):
-        """Lava's, after a look at the sum that it is about to wrap."""
-        kept = np.int64(self.u) * (self.decay_unity - self.du - self.ds_offset)
-        total = np.sign(kept) * (np.abs(kept) >> self.decay_shift) + (np.int64(activation_in) << self.act_shift)
-        outside = np.count_nonzero((total > self.max_uv_val) | (total <= -self.max_uv_val))
-        if outside:
-            wraps = np.load(self.proc_params["wraps"], mmap_mode="r+")
-            wraps[0] += outside
+        """Lava's, with a look at the sums that it wraps and holds."""
+        current = self._decayed(self.u, self.du + self.ds_offset) + (np.int64(activation_in) << self.act_shift)
+        self.counts[0] += np.count_nonzero((current > self.max_uv_val) | (current <= -self.max_uv_val))
+        kept = self._decayed(self.v, self.dv + self.dm_offset)
         super().subthr_dynamics(activation_in)
+        self.counts[1] += np.count_nonzero(np.abs(kept + self.u + self.effective_bias) >= self.max_uv_val)
+
+    def spiking_activation(self):
+        """Lava's."""
+        spikes = super().spiking_activation()
+        self.counts[2] += np.count_nonzero(spikes)
+        return spikes
+
+    def _decayed(self, state, decay):
+        product = np.int64(state) * (self.decay_unity - decay)
+        return np.sign(product) * (np.abs(product) >> self.decay_shift)
 
 
 @implements(proc=WindowedLIF, protocol=LoihiProtocol)
@@ -218,7 +232,7 @@ class WindowedLifFloat(_WindowedLif, PyLifModelFloat):
 @implements(proc=WindowedLIF, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class WindowedLifFixed(_CountsWraps, _WindowedLif, PyLifModelBitAcc):
+class WindowedLifFixed(_Counts, _WindowedLif, PyLifModelBitAcc):
     """Lava's fixed point LIF in a window."""
 
     implements_process = None
@@ -239,7 +253,10 @@ class OwnLifFloat(_OwnLif, PyLifModelFloat):
 @implements(proc=OwnLIF, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class OwnLifFixed(_CountsWraps, _OwnLif, PyLifModelBitAcc):
-    """Lava's fixed point LIF with a reset of its own."""
+class OwnLifFixed(_Counts, _OwnLif, PyLifModelBitAcc):
+    """Lava's fixed point LIF with parameters of every neuron's own, and a reset of its own."""
 
     implements_process = None
+    du: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    dv: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    vth: np.ndarray = LavaPyType(np.ndarray, np.int32)
