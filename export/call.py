@@ -27,6 +27,7 @@ def export(
     verify: bool = True,
     feedback: Mapping[str, int] | None = None,
     require_coverage: float | None = None,
+    answer: str | None = None,
 ) -> Bundle:
     """Export a snnTorch network to a bundle, verified on `sample` at every neuron, step and sample.
 
@@ -34,15 +35,19 @@ def export(
     its neurons that fired and did not always fire. A node that never fired is not proven, and a warning is logged.
 
     Args:
-        net: a module whose forward computes one time step, or, built of snnTorch's window neurons (`StateLeaky`,
-            `LinearLeaky`, `LeakyParallel`), all of them; or a `spikeport.models.network.SpikingNetwork`.
-        sample: real encoded inputs [T, B, *shape], one tensor or one for each argument of forward.
+        net: a module whose forward computes one time step, or holds the loop over time itself, or, built of snnTorch's
+            window neurons (`StateLeaky`, `LinearLeaky`, `LeakyParallel`), takes all steps; or a
+            `spikeport.models.network.SpikingNetwork`.
+        sample: real encoded inputs [T, B, *shape], one tensor or one for each argument of forward; where forward holds
+            the loop, what it takes: [B, *shape] held constant, or a window in any order of its axes.
         dt_s: the time step in seconds.
         out: the bundle's folder, which must not exist; by default `<class name>.bundle` here.
         verify: `False` writes unverified, and the manifest says so.
         feedback: for `def forward(self, x, prev): ...; return out, new_prev`, where `prev` is `new_prev` of the step
             before and 0 at first: `{"prev": 1}`, its place among forward's outputs.
         require_coverage: the least of these shares that will do, in 0 to 1; below it nothing is written.
+        answer: the output that scores are read from, by its name in the manifest; by default what forward returns
+            first.
 
     Raises:
         UnfaithfulError: the network has no faithful form, or the sample exercises less of a node than is required; the
@@ -52,7 +57,7 @@ def export(
     _check_arguments(net, sample, dt_s)
     folder = Path(out) if out is not None else Path(f"{type(net).__name__}.bundle")
     description = Description(folder.name.removesuffix(".bundle"), {}, {"environment": machine() | versions(PACKAGES)})
-    bundle = export_network(net, sample, dt_s, folder, description, verify, feedback, require_coverage)
+    bundle = export_network(net, sample, dt_s, folder, description, verify, feedback, require_coverage, answer)
     found = bundle.manifest.verification.coverage
     if found is not None and found.unproven:
         log.warning("%s", "\n".join(lines(found)))

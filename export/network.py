@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,12 @@ def export_network(
         feedback: the arguments of forward that are one of its outputs of the step before (0 at first), with its place
             among them, counted from 0. They are not in the sample.
         require_coverage: the least share of the neurons of every spiking node that the sample must exercise.
+        answer: the output that scores are read from, by default what forward returns first.
 
     Raises:
         UnfaithfulError: the model has no faithful form, the converted graph is not the model, or the sample exercises
             less than is required.
-        UsageError: `out` exists, or the sample does not fit.
+        UsageError: `out` exists, the sample does not fit, or there is no such answer.
     """
     refuse_existing(out)
     check_dt(dt_s)
@@ -90,9 +91,11 @@ def export_network(
         if isinstance(model, SpikingNetwork):
             stages = draft_network(model, sample_TB, dt_s, check)
         elif network:
-            stages = draft_looped(model, network, _by_name(model, sample), dt_s, check, answer)
+            stages = draft_looped(model, network, _by_name(model, sample), dt_s, check)
         else:
             stages = draft(model, sample_TB, dt_s, None, check, feedback)
+        if answer is not None:
+            stages = _answering(stages, answer)
         if require_coverage is not None:
             require(_coverage(stages), require_coverage)
         with new_folder(out) as folder:
@@ -100,6 +103,13 @@ def export_network(
             if check:
                 _check_proof(folder)
     return Bundle.open(out)
+
+
+def _answering(stages: Drafts, answer: str) -> Drafts:
+    """Put the output that scores are read from in front."""
+    if answer not in stages.outputs:
+        raise UsageError(f"answer '{answer}'", f"the outputs are {list(stages.outputs)}", "Name one of them")
+    return replace(stages, outputs={answer: stages.outputs[answer]} | stages.outputs)
 
 
 def _check_proof(folder: Path) -> None:

@@ -140,7 +140,11 @@ class _Comparison:
 
     def _index(self, one: Any, other: Any) -> bool:
         call, there = self.loop.call(self.j), self.loop.call(self.j, self.k)
-        if type(one) is not int or (one, other) != (1, self.k) or call.target not in (operator.getitem, operator.setitem):
+        if (
+            type(one) is not int
+            or (one, other) != (1, self.k)
+            or call.target not in (operator.getitem, operator.setitem)
+        ):
             return False
         index, at_k = (x if isinstance(x, tuple) else (x,) for x in (call.args[1], there.args[1]))
         moving = [i for i, (a, b) in enumerate(zip(index, at_k, strict=True)) if type(a) is int and a != b]

@@ -9,6 +9,7 @@ import copy
 import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -91,7 +92,7 @@ def looped(model: nn.Module, sample: Mapping[str, Tensor]) -> Looped | None:
         recorder = Recorder(private)
         return recorder, recorder.record({name: x.clone() for name, x in sample.items()})
 
-    with untouched(private), listed(stand_ins):
+    with listed(stand_ins), untouched(private):
         before = random_states()
         try:
             recorder, returned = record()
@@ -112,6 +113,8 @@ def looped(model: nn.Module, sample: Mapping[str, Tensor]) -> Looped | None:
             "Reset it before the loop",
         )
     forget(private)
+    for name, value in recorder.constants.items():
+        private.register_buffer(name, value)
     return _Splitter(recorder, loop, returned).split()
 
 
@@ -190,7 +193,7 @@ class _Splitter:
             return False
         source = self.loop.call(at)
         own = source.target is operator.getitem and source.args[1] == returned_states(kind).index(name)
-        return own and source.args[0] is call and self._starts_at_0(at, str(call.target))
+        return bool(own and source.args[0] is call) and self._starts_at_0(at, str(call.target))
 
     def _own_neuron(self, j: int, path: str) -> str:
         """Return the neuron of this call: where a neuron keeps several states, one for each."""
@@ -285,7 +288,7 @@ class _Splitter:
             if self._back(whole) == j and isinstance(part, fx.Node) and self.loop.where(part, 1)[0] == "in":
                 steps = [self.loop.call(j, k) for k in range(self.loop.timesteps)]
                 returned = {x for value in self.returned.values() for x in _nodes(value)}
-                alone = all({*a.users} == {b} and a not in returned for a, b in zip(steps, steps[1:], strict=False))
+                alone = all({*a.users} == {b} and a not in returned for a, b in pairwise(steps))
                 return part if alone else None
         return None
 
@@ -295,16 +298,18 @@ class _Splitter:
             return value.j
         if isinstance(value, fx.Node):
             at = self.loop.at(value)
-            if at == (self.loop.timesteps - 1, at and at[1]) and at[1] in self.written:
-                return self._written(at[1])
-            if at is None and value.target is torch.stack and isinstance(value.args[0], _Window):
+            if at is not None:
+                k, j = at
+                return self._written(j) if k == self.loop.timesteps - 1 and j in self.written else None
+            if value.target is torch.stack and isinstance(value.args[0], _Window):
                 dim = value.kwargs.get("dim", value.args[1] if len(value.args) > 1 else 0)
                 return value.args[0].j if dim == 0 else None
         return None
 
     def _written(self, j: int) -> int:
         call = self.loop.call(j)
-        kind, place = self.loop.where(call.args[2], 1) if isinstance(call.args[2], fx.Node) else ("", None)
+        value: Any = call.args[2]
+        kind, place = self.loop.where(value, 1) if isinstance(value, fx.Node) else ("", 0)
         start = self.loop.starts.get(j)
         if kind != "in" or call.args[1] != 1 or not isinstance(start, fx.Node):
             raise _no_step(call, "it writes by places")
@@ -380,7 +385,11 @@ class _AfterGraph:
             raise _no_step(node, "what stands after the loop reads what stands before it")
         if node.target is torch.stack and isinstance(node.args[0], _Window):
             dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
-            return self.graph.call_method("movedim", (self._of(node.args[0].j), 0, dim)) if dim else self._of(node.args[0].j)
+            return (
+                self.graph.call_method("movedim", (self._of(node.args[0].j), 0, dim))
+                if dim
+                else self._of(node.args[0].j)
+            )
         kwargs = {name: self._value(part) for name, part in node.kwargs.items()}
         args = self._value(node.args)
         return self.graph.create_node(node.op, node.target, *self.splitter._sizes(node, args), kwargs)
@@ -415,11 +424,9 @@ def _found(loop: Loop, value: Any) -> Any:
         return {key: _found(loop, part) for key, part in value.items()}
     if not isinstance(value, tuple | list):
         return value
-    if len(value) == loop.timesteps and all(isinstance(x, fx.Node) for x in value):
-        places = [loop.at(x) for x in value]
-        if None not in places and [k for k, _ in places] == [*range(loop.timesteps)]:  # type: ignore[misc]
-            if len({j for _, j in places}) == 1:  # type: ignore[misc]
-                return _Window(places[0][1])  # type: ignore[index]
+    places = [loop.at(x) if isinstance(x, fx.Node) else None for x in value]
+    if places and places[0] is not None and places == [(k, places[0][1]) for k in range(loop.timesteps)]:
+        return _Window(places[0][1])
     return type(value)(_found(loop, x) for x in value)
 
 
@@ -434,7 +441,7 @@ def _nodes(value: Any) -> list[fx.Node]:
 def _behind(node: fx.Node) -> str:
     """Return the input that a window is laid out from."""
     while node.op != "placeholder":
-        if node.target not in LAYOUT and not (node.target is operator.getitem):
+        if node.target not in LAYOUT and node.target is not operator.getitem:
             raise _no_step(node, "it computes on the whole window before the loop")
         node = node.all_input_nodes[0]
     return node.name

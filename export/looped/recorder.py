@@ -47,7 +47,8 @@ class Recorder(TorchFunctionMode):
 
     Attributes:
         root: the module.
-        graph: its calls in order; a constant is a buffer `_constant_<i>` of `root`.
+        graph: its calls in order; a constant is read as a buffer `_constant_<i>` of the root.
+        constants: those buffers, which the root does not have yet.
         values: the tensor of each node, as it was made.
         renewed: the neurons whose hidden state is not what their last call left, with the number of that call.
     """
@@ -58,6 +59,7 @@ class Recorder(TorchFunctionMode):
         self.graph = fx.Graph()
         self.values: dict[fx.Node, Any] = {}
         self.renewed: dict[str, int] = {}
+        self.constants: dict[str, Tensor] = {}
         self._nodes: dict[int, Callable[[], fx.Node]] = {}
         self._kept: list[Any] = []
         self._fixed: dict[int, fx.Node] = {}
@@ -208,7 +210,7 @@ class Recorder(TorchFunctionMode):
             name = self._weights.get(id(value))
             if name is None:
                 name = f"_constant_{len(self._fixed)}"
-                self.root.register_buffer(name, value.detach().clone())
+                self.constants[name] = value.detach().clone()
             self._fixed[id(value)] = self.graph.get_attr(name)
             self.values[self._fixed[id(value)]] = value.detach().clone()
             self._kept.append(value)

@@ -11,21 +11,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from spikeport.errors import UnfaithfulError, UsageError
+from spikeport.errors import UnfaithfulError
 from spikeport.export.author import author_run
+from spikeport.export.convert import Rewrite
 from spikeport.export.convert.private import forget
 from spikeport.export.drafts import Drafts, draft
 from spikeport.export.host_draft import HostDraft
 from spikeport.export.looped.network import After, Looped, flat
 from spikeport.models.network import READOUT
 
+LOOP = "its loop over {} time steps as one step, run as often; its inputs are laid out as [T, B, *shape]"
 ROUNDING = 1e-6
 """A sum over time is taken in another order than the author's loop takes it: relative to its largest value."""
 
 
-def draft_looped(
-    model: nn.Module, network: Looped, sample: Mapping[str, Tensor], dt_s: float, check: bool, answer: str | None = None
-) -> Drafts:
+def draft_looped(model: nn.Module, network: Looped, sample: Mapping[str, Tensor], dt_s: float, check: bool) -> Drafts:
     """Convert and verify the step, and what follows the loop; hold all that forward returns against the author's run.
 
     Args:
@@ -34,14 +34,10 @@ def draft_looped(
         sample: what forward takes.
         dt_s: the time step in seconds.
         check: whether to verify.
-        answer: the name of the output that scores are read from, by default what forward returns first.
 
     Raises:
         UnfaithfulError: a part has no faithful form, or is not the model.
-        UsageError: there is no output called `answer`.
     """
-    if answer is not None and answer not in network.returned:
-        raise UsageError(f"answer '{answer}'", f"forward returns {list(network.returned)}", "Name one of them")
     if check:
         _check(model, network, sample)
     found = draft(network.step, network.inputs_TB, dt_s, None, check, network.feedback)
@@ -54,14 +50,15 @@ def draft_looped(
         stages.append(host)
         tensors |= host.values_TB
         outputs |= dict(zip(after.outputs, host.outputs.values(), strict=True))
-    names = [answer, *network.returned] if answer else [*network.returned]
-    shown = {outputs[name]: tensors[outputs[name]] for name in names}
-    return Drafts(tuple(stages), shown, tensors, found.registers, found.rewrites)
+    shown = {outputs[name]: tensors[outputs[name]] for name in network.returned}
+    steps = len(next(iter(network.inputs_TB.values())))
+    rewrites = (*found.rewrites, Rewrite("forward", LOOP.format(steps)))
+    return Drafts(tuple(stages), shown, tensors, found.registers, rewrites)
 
 
 def _host(form: Literal["sequence", "window"], after: After, given: Mapping[str, tuple[str, Tensor]]) -> HostDraft:
     inputs = {f"input_{i}": given[name][0] for i, name in enumerate(after.inputs)}
-    values = {tensor: x_TB for tensor, x_TB in given.values()}
+    values = dict(given.values())
     with torch.no_grad():
         results = after.module(*[given[name][1].float() for name in after.inputs])
     name = READOUT if form == "window" else "after"

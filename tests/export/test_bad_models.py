@@ -21,44 +21,6 @@ def net(**settings: Any) -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 3), leaky(**settings))
 
 
-class Loop(nn.Module):
-    """Forward over a whole recording, as snnTorch's tutorials write it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc, self.lif = nn.Linear(4, 3), leaky(init_hidden=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        mem, spikes = self.lif.init_leaky(), []
-        for t in range(len(x)):
-            spike, mem = self.lif(self.fc(x[t]), mem)
-            spikes.append(spike)
-        return torch.stack(spikes)
-
-
-class FixedLoop(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc, self.lif = nn.Linear(4, 3), leaky()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([self.lif(self.fc(x)) for _ in range(10)])
-
-
-class FixedLoopWithState(nn.Module):
-    """The state goes from call to call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc, self.lif = nn.Linear(4, 3), leaky(init_hidden=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        mem = self.lif.init_leaky()
-        for _ in range(5):
-            spike, mem = self.lif(self.fc(x), mem)
-        return spike
-
-
 def with_nan() -> nn.Sequential:
     model = net()
     with torch.no_grad():
@@ -70,14 +32,6 @@ CASES: dict[str, tuple[nn.Module, Any, Any, str]] = {
     "half precision": (net().half(), X, DT, "float16.*float32"),
     "bfloat16": (net().bfloat16(), X, DT, "bfloat16.*float32"),
     "double, single sample": (net().double(), X, DT, "Float and Double"),
-    "loop over time": (Loop(), X, DT, "Export one time step.*out of forward"),
-    "loop of fixed length with state": (
-        FixedLoopWithState(),
-        X,
-        DT,
-        "'mem' goes from one of its calls to the next.*Export one time step: move the loop over time out of forward",
-    ),
-    "loop of fixed length": (FixedLoop(), X, DT, "10 times in one step.*loop over time, export the step inside"),
     "wrong feature size": (net(), X[..., :3], DT, r"one step of the model fails.*\[T, B, \*shape\]"),
     "no time axis": (net(), X[0, 0], DT, r"not \[T, B, \*shape\]"),
     "no step": (net(), X[:0], DT, r"not \[T, B, \*shape\]"),
