@@ -68,12 +68,12 @@ class Walk:
             return [self.known[name][t]]
         if name in self.lines:
             return self.lines[name][0]
-        if isinstance(node, nir.Flatten):
-            return [self.operators[name].apply(m.astype(np.float64)) for m in arriving[name]]
         if isinstance(node, nir.Delay):
             return arriving[name]
         if name not in self.operators:
             return []
+        if isinstance(node, nir.Flatten):
+            return [self.operators[name].apply(m.astype(np.float64)) for m in arriving[name]]
         batch = next(iter(self.known.values())).shape[1]
         zero_BN = np.zeros((batch, *self.graph.shapes[self.graph.predecessors[name][0]]))
         return [self.operators[name].apply(sum_all([zero_BN, *(m.astype(np.float64) for m in arriving[name])]))]

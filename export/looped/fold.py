@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from spikeport.export.convert.private import STATEFUL
 from spikeport.export.looped.recorder import Recorder
 
 Place = tuple[str, Any]
@@ -63,7 +62,7 @@ class Loop:
 def find_loop(recorder: Recorder) -> Loop | None:
     """Return the loop over time of a recorded forward, `None` where its calls do not repeat."""
     calls = [node for node in recorder.graph.nodes if node.op.startswith("call")]
-    neurons = [i for i, n in enumerate(calls) if _is_neuron(recorder.root, n)]
+    neurons = [i for i, n in enumerate(calls) if recorder.is_neuron(n)]
     if not neurons:
         return None
     own = [i for i in neurons if calls[i].target == calls[neurons[0]].target]
@@ -78,10 +77,6 @@ def find_loop(recorder: Recorder) -> Loop | None:
             if neurons[-1] < loop.end <= len(calls) and _repeats(loop, recorder):
                 return loop
     return None
-
-
-def _is_neuron(root: nn.Module, node: fx.Node) -> bool:
-    return node.op == "call_module" and isinstance(root.get_submodule(str(node.target)), STATEFUL)
 
 
 def _repeats(loop: Loop, recorder: Recorder) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,6 +30,8 @@ LAYOUT = (
     *("view", "reshape", "flatten", "contiguous", "float", "detach", "clone", "squeeze", "unsqueeze", "to", "double"),
     *("transpose", "permute", "movedim", "unbind", "t"),
 )
+MANY = 2
+"""What is called more often in one forward is a loop."""
 ACCUMULATIONS = ("add", "iadd", "add_")
 
 
@@ -103,6 +106,7 @@ def looped(model: nn.Module, sample: Mapping[str, Tensor]) -> Looped | None:
         refuse_chance(before, record)
     loop = find_loop(recorder)
     if loop is None:
+        _refuse_uneven(recorder)
         return None
     called = {str(node.target) for node in loop.calls if node.op == "call_module"}
     refuse_unshared_norms(private, called)
@@ -116,6 +120,19 @@ def looped(model: nn.Module, sample: Mapping[str, Tensor]) -> Looped | None:
     for name, value in recorder.constants.items():
         private.register_buffer(name, value)
     return _Splitter(recorder, loop, returned).split()
+
+
+def _refuse_uneven(recorder: Recorder) -> None:
+    """Refuse a forward that calls one neuron again and again, and does not the same each time."""
+    called = Counter(str(node.target) for node in recorder.graph.nodes if recorder.is_neuron(node))
+    for name, times in called.most_common(1):
+        if times > MANY:
+            raise UnfaithfulError(
+                f"neuron '{name}'",
+                f"forward calls it {times} times, and what it does from one call to the next differs in more than "
+                "the step of the input",
+                "Let every step of the loop do the same",
+            )
 
 
 def flat(value: Any, name: str = "output") -> Iterator[tuple[str, Any]]:

@@ -89,6 +89,10 @@ class Recorder(TorchFunctionMode):
             returned = self.root(**sample)
         return self._mapped(returned)
 
+    def is_neuron(self, node: fx.Node) -> bool:
+        """Return whether a call is a neuron's."""
+        return node.op == "call_module" and isinstance(self.root.get_submodule(str(node.target)), STATEFUL)
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a torch function, and record it where it computes on what depends on the sample."""
         kwargs = kwargs or {}

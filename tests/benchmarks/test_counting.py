@@ -15,6 +15,7 @@ from spikeport.benchmarks.counting.detail import stage_detail
 from spikeport.benchmarks.counting.fanout import fan_out
 from spikeport.benchmarks.counting.stage import count_stage
 from spikeport.errors import UsageError
+from spikeport.export.graph import ChipGraph
 from spikeport.export.interpreter import run
 from spikeport.export.recording import Recording
 
@@ -277,3 +278,19 @@ def test_each_sample_and_each_step_apart_are_what_they_count_alone(nonzero_weigh
             assert fired == {n: int(recording.nodes[n].sum()) for n in ("lif", "out_lif")}
     assert len(np.unique(detail.ac_TB["wa"])) > 3, "steps and samples differ"
     assert detail.mac_TB["wb"].sum() > 0
+
+
+def test_a_flatten_in_front_of_the_output_is_a_wire():
+    """Files of other tools end in one; its values are nobody's to count."""
+    nodes = {
+        "in": nir.Input(np.array([2, 3])),
+        "scale": nir.Scale(np.ones((2, 3))),
+        "lif": nir.LIF(*(np.full((2, 3), x) for x in (1e-2, 10.0, 0.0, 1.0))),
+        "flat": nir.Flatten({"input": np.array([2, 3])}, start_dim=0, end_dim=-1),
+        "out": nir.Output(np.array([6])),
+    }
+    edges = [("in", "scale"), ("scale", "lif"), ("lif", "flat"), ("flat", "out")]
+    graph = ChipGraph.from_nir(nir.NIRGraph(nodes, edges, type_check=False), 1e-3)
+    inputs = {"in": spikes(np.random.default_rng(0), 5, 2, 2, 3, p=0.5)}
+    counts, _ = counted(graph, inputs)
+    assert by_node(counts) == {"scale": (int(inputs["in"].sum()), 0)}

@@ -66,6 +66,15 @@ def test_the_table_says_the_same_and_proposes_a_backend_that_takes_it(
     assert out.endswith(f"next: spikeport deploy {nested} --dt 0.001 --backend norse\n")
 
 
+def test_a_deployed_file_is_followed_by_a_command_that_says_what_it_leaves_open(
+    nested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ["deploy", str(nested), "--dt", "1e-3", "--backend", "reference", "--out", str(tmp_path / "out")]
+    assert main(said) == 0
+    out = capsys.readouterr().out
+    assert out.endswith(f"next: spikeport bench {nested} --dt 0.001 --backend reference --data FILE.npz\n")
+
+
 def test_an_open_integration_step_is_refused_by_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     o = np.ones(3)
     path = tmp_path / "if.nir"

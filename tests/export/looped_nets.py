@@ -138,6 +138,10 @@ def backwards(net: Any, x: Tensor) -> Any:
     return torch.stack(net.run(x[len(x) - 1 - t] for t in range(len(x)))[0])
 
 
+def other_half(net: Any, x: Tensor) -> Any:
+    return torch.stack(net.run([x] * 6 + [x * 0] * 6)[0])
+
+
 def by_value(net: Any, x: Tensor) -> Any:
     return torch.stack(net.run(x[t] if x[t].sum() > 3 else x[0] for t in range(len(x)))[0])
 

@@ -95,8 +95,9 @@ def test_the_answer_is_named(tmp_path: Path) -> None:
 
 REFUSED: dict[str, tuple[Any, Tensor, str]] = {
     "a reset inside the loop": (Forward(nets.reset_inside, **HIDDEN), window(T, B, 10), "inside its loop over time"),
-    "an input weighted by time": (Forward(nets.weighted_by_time), still(), "."),
-    "time backwards": (Forward(nets.backwards), window(T, B, 10), "."),
+    "an input weighted by time": (Forward(nets.weighted_by_time), still(), "'lif1'.*12 times.*differs"),
+    "another input in the second half": (Forward(nets.other_half), still(), "'lif1'.*12 times.*differs"),
+    "time backwards": (Forward(nets.backwards), window(T, B, 10), "'lif1'.*12 times.*differs"),
     "control flow on values": (Forward(nets.by_value), window(T, B, 10), "'__bool__'.*depends on the sample"),
     "a state that starts from 1": (Forward(nets.from_one), window(T, B, 10), "before the loop over time it is 1"),
     "chance": (Forward(nets.random_input), still(), "'bernoulli'.*random numbers"),

@@ -7,7 +7,7 @@ import json
 import shlex
 from dataclasses import asdict
 
-from spikeport.cli.sources import backend_names, open_network
+from spikeport.cli.sources import backend_names, meaning_of, open_network
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,12 +35,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _next(args: argparse.Namespace, found: dict[str, dict[str, list[dict[str, str]]]]) -> str:
     """Return the next command: a deployment on the first backend that refuses nothing."""
-    said = ["--dt", str(args.dt)] if args.dt is not None else []
-    said += [word for text in args.register or [] for word in ("--register", text)]
-    said += ["--if-step", args.if_step] if args.if_step else []
     for name, stages in found.items():
         if all(verdict["fate"] != "refused" for verdicts in stages.values() for verdict in verdicts):
-            return shlex.join(["spikeport", "deploy", str(args.network), *said, "--backend", name])
+            return shlex.join(["spikeport", "deploy", str(args.network), *meaning_of(args), "--backend", name])
     return "change what is refused above"
 
 

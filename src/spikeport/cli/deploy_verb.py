@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikeport.cli.covering import lacks
-from spikeport.cli.sources import backend_names, open_network, weight_bits_of
+from spikeport.cli.sources import backend_names, meaning_of, open_network, weight_bits_of
 from spikeport.cli.telling import end_progress, report_progress
 from spikeport.errors import UsageError
 from spikeport.models.zoo import located
@@ -75,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
         print("not run: a bare .nir file carries no samples; `spikeport bench` takes some with --data")
     same = not args.compare or _compares(args, network, deployed, golden)
     print(f"deployment: {out}")
-    print(f"next: spikeport bench {args.network} --backend {name}")
+    data = [] if golden is not None else ["--data", "FILE.npz"]
+    print(f"next: {shlex.join(['spikeport', 'bench', str(args.network), *meaning_of(args), '--backend', name, *data])}")
     covered = not lacks(out.name, deployed.coverage, args.require_coverage)
     return 0 if deployed.as_declared and same and covered else 1
 

@@ -58,3 +58,10 @@ def _edge(text: str) -> Edge:
     if not (source and colon and target):
         raise UsageError(f"--register {text}", "it is not an edge", "Write it as source:target")
     return (source, target)
+
+
+def meaning_of(args: argparse.Namespace) -> list[str]:
+    """Return the options that say what a bare file leaves open, as they were given, for the next command."""
+    said = ["--dt", str(args.dt)] if args.dt is not None else []
+    said += [word for text in args.register or [] for word in ("--register", text)]
+    return said + (["--if-step", args.if_step] if args.if_step else [])
