@@ -177,9 +177,9 @@ def _watched_hooks(model: nn.Module) -> Iterator[list[tuple[str, str]]]:
 
 def _watching(hook: Any, where: str, word: str, acting: list[tuple[str, str]]) -> Any:
     def watched(module: nn.Module, *given: Any) -> Any:
-        versions = [x._version for x in _tensors(given)]
+        versions = [x._version for x in tensors(given)]
         value = hook(module, *given)
-        if value is not None or versions != [x._version for x in _tensors(given)]:
+        if value is not None or versions != [x._version for x in tensors(given)]:
             what = "takes" if word == "pre-hook" else "gives"
             acting.append((where, f"its forward {word} changes what it {what}, and no graph has hooks"))
         return value
@@ -187,9 +187,10 @@ def _watching(hook: Any, where: str, word: str, acting: list[tuple[str, str]]) -
     return watched
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def tensors(value: Any) -> list[Tensor]:
+    """Return the tensors in a value, or in what it contains."""
     if isinstance(value, dict | tuple | list):
-        return [x for part in (value.values() if isinstance(value, dict) else value) for x in _tensors(part)]
+        return [x for part in (value.values() if isinstance(value, dict) else value) for x in tensors(part)]
     return [value] if isinstance(value, Tensor) else []
 
 

@@ -84,14 +84,18 @@ def export_network(
     check_dt(dt_s)
     check_required(require_coverage, check)
     names = model.input_names if isinstance(model, SpikingNetwork) else None
-    network = None if names or feedback else _looped(model, sample)
-    sample_TB = network.inputs_TB if network else _named(model, sample, names)
+    given = _by_name(model, sample, names)
+    _check_finite(given)
+    network = None if names or feedback else _looped(model, given)
+    sample_TB = network.inputs_TB if network else given
+    if not network:
+        _check_steps(sample_TB)
     _check_feedback(model, sample_TB, feedback or {})
     with untouched(model):
         if isinstance(model, SpikingNetwork):
             stages = draft_network(model, sample_TB, dt_s, check)
         elif network:
-            stages = draft_looped(model, network, _by_name(model, sample), dt_s, check)
+            stages = draft_looped(model, network, given, dt_s, check)
         else:
             stages = draft(model, sample_TB, dt_s, None, check, feedback)
         if answer is not None:
@@ -129,15 +133,15 @@ def _check_feedback(model: nn.Module, sample_TB: Mapping[str, Tensor], feedback:
         raise UsageError(f"feedback '{both[0]}'", reason, "Leave it out of the sample")
 
 
-def _looped(model: nn.Module, sample: Tensor | Mapping[str, Tensor]) -> Looped | None:
+def _looped(model: nn.Module, given: Mapping[str, Tensor]) -> Looped | None:
     """Return the stages of a network whose forward loops over time, `None` for any other."""
     if any(isinstance(module, WINDOW_KINDS) for module in model.modules()):
         return None
-    return looped(model, _by_name(model, sample))
+    return looped(model, given)
 
 
 def _by_name(
-    model: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None = None
+    model: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None
 ) -> dict[str, Tensor]:
     if isinstance(sample, Tensor):
         first = (names or tuple(inspect.signature(getattr(model, "_orig_mod", model).forward).parameters))[0]
@@ -146,18 +150,22 @@ def _by_name(
     return {n: x.detach().cpu().clone(memory_format=torch.contiguous_format) for n, x in sample.items()}
 
 
-def _named(model: nn.Module, sample: Tensor | Mapping[str, Tensor], names: tuple[str, ...] | None) -> dict[str, Tensor]:
-    tensors = _by_name(model, sample, names)
-    for name, x in tensors.items():
+def _check_finite(sample: Mapping[str, Tensor]) -> None:
+    """Raise `UsageError` where a sample holds NaN or infinity."""
+    for name, x in sample.items():
+        if not bool(torch.isfinite(x).all()):
+            raise UsageError(f"sample '{name}'", "it holds NaN or infinity", "Clean the data")
+
+
+def _check_steps(sample_TB: Mapping[str, Tensor]) -> None:
+    """Raise `UsageError` where what goes in step by step is not [T, B, *shape] of one T and B."""
+    for name, x in sample_TB.items():
         if x.ndim < 3 or x.shape[0] < 1 or x.shape[1] < 1:
             raise UsageError(
                 f"sample '{name}' of shape {tuple(x.shape)}", "it is not [T, B, *shape]", "Stack the steps first"
             )
-        if not bool(torch.isfinite(x).all()):
-            raise UsageError(f"sample '{name}'", "it holds NaN or infinity", "Clean the data")
-    if len(leading := {tuple(x.shape[:2]) for x in tensors.values()}) > 1:
+    if len(leading := {tuple(x.shape[:2]) for x in sample_TB.values()}) > 1:
         raise UsageError(f"samples of [T, B] {sorted(leading)}", "all inputs need the same T and B", "Align them")
-    return tensors
 
 
 def _write(

@@ -104,10 +104,11 @@ def observe(graph: ChipGraph, stage: HopStage, calibration: Inputs | None) -> Ra
 
 def _least(layer: Layer) -> float:
     """A membrane reaches its threshold at least, and below 0 what a spike takes off it."""
-    return float(np.max(_least_N(layer)))
+    return float(np.max(_least_of_each(layer)))
 
 
-def _least_N(layer: Layer) -> Array:  # noqa: N802 - [N], neuron by neuron
+def _least_of_each(layer: Layer) -> Array:
+    """Return what counts as much for each neuron, [N]."""
     spiking = layer.cell.emits == "spikes"
     return np.maximum(layer.cell.threshold_N, taken_off(layer.cell)) if spiking else np.full(len(layer.bias), _TINY)
 
@@ -119,7 +120,7 @@ def _worst(stage: HopStage, largest: Mapping[str, float]) -> tuple[dict[str, flo
         drive_N, dv_N = _drive(stage, layer, largest) / layer.cell.du_N, layer.cell.dv_N
         step_N = drive_N + np.abs(layer.bias)
         u[layer.name] = max(float(np.max(drive_N, initial=0.0)), _TINY)
-        unleaky_N = _UNLEAKY_STEPS * (step_N + _least_N(layer))
+        unleaky_N = _UNLEAKY_STEPS * (step_N + _least_of_each(layer))
         leaky_N = taken_off(layer.cell) + step_N / np.where(dv_N > 0, dv_N, 1.0)
         v[layer.name] = max(_least(layer), float(np.max(np.where(dv_N > 0, leaky_N, unleaky_N), initial=0.0)))
     return u, v

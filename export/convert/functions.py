@@ -88,7 +88,7 @@ def add_constant(call: Call, signal: Signal, constant: Any, gain: float = 1.0) -
     if not np.any(value) and gain == 1:
         return signal
     if not np.isfinite(value).all():
-        raise UnfaithfulError(f"'{call.name}'", "it adds what is no finite number", "Mend the constant")
+        raise UnfaithfulError(f"'{call.name}'", "it adds a constant that is NaN or infinite", "Use finite constants")
     return shifted_by(call.builder, call.name, signal, value, gain)
 
 

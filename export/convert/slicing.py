@@ -75,7 +75,9 @@ def _places(call: Call, part: Any, size: int) -> Places:
             f"'{call.name}'", "it indexes a signal by what is no number, slice or list", "Index by constants"
         ) from None
     if not len(found):
-        raise UnfaithfulError(f"'{call.name}'", "nothing is left of the signal", "Mend the bounds")
+        raise UnfaithfulError(
+            f"'{call.name}'", "it takes an empty slice", "Choose bounds that keep at least one element"
+        )
     return found
 
 

@@ -158,13 +158,16 @@ def _reach(value: Any, alive: set[fx.Node]) -> None:
             waiting += node.all_input_nodes
 
 
-def _states_by_hand(call: fx.Node, root: nn.Module) -> dict[str, fx.Node]:
-    layer = root.get_submodule(str(call.target))
-    names = STATES.get(type(layer), ())
+def handed_states(call: fx.Node, root: nn.Module) -> dict[str, Any]:
+    """Return what a call hands its neuron as states, by name."""
+    names = STATES.get(type(root.get_submodule(str(call.target))), ())
     given = dict(zip(names, call.args[1:], strict=False))
-    given |= {name: value for name, value in call.kwargs.items() if name in names}
+    return given | {name: value for name, value in call.kwargs.items() if name in names}
+
+
+def _states_by_hand(call: fx.Node, root: nn.Module) -> dict[str, fx.Node]:
     found = {}
-    for state, source in given.items():
+    for state, source in handed_states(call, root).items():
         if source is None:
             continue
         if _loops_over_time(call):

@@ -157,20 +157,31 @@ class _Traced:
     reset: tuple[str, ...]
 
 
-def _traced(model: nn.Module, options: frozenset[str]) -> _Traced:
-    original = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+def prepared_copy(original: nn.Module) -> tuple[nn.Module, dict[int, nn.Module]]:
+    """Return a private copy of which every layer may be converted, and its neuron for each of the original's, by `id`.
+
+    Raises:
+        UnfaithfulError: it cannot be copied, or a weight is of no use.
+    """
     private = private_copy(original)
     check_weights(private)
     use_delta_cells(private)
     bake_parametrizations(private)
-    neurons = {n: private.get_submodule(n) for n, m in original.named_modules() if isinstance(m, STATEFUL)}
+    found = {id(m): private.get_submodule(n) for n, m in original.named_modules() if isinstance(m, STATEFUL)}
+    return private, found
+
+
+def _traced(model: nn.Module, options: frozenset[str]) -> _Traced:
+    original = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    private, stand_ins = prepared_copy(original)
+    neurons = {n: stand_ins[id(m)] for n, m in original.named_modules() if id(m) in stand_ins}
     states = {name: _states(neuron) for name, neuron in neurons.items()}
     values = [*private.named_parameters(), *private.named_buffers()]
     versions = [x._version for _, x in values]
     trace_it = partial(StepTracer(options).trace, private)
     before = random_states()
     try:
-        with listed({id(original.get_submodule(name)): neuron for name, neuron in neurons.items()}):
+        with listed(stand_ins):
             graph = trace_it()
     except SpikeportError:
         raise

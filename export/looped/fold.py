@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from spikeport.errors import UnfaithfulError
+from spikeport.export.convert.functions import target_name
 from spikeport.export.looped.recorder import Recorder
 
 Place = tuple[str, Any]
@@ -57,6 +59,11 @@ class Loop:
         if at is None:
             return ("out", node)
         return {k: ("in", at[1]), k - 1: ("back", at[1])}.get(at[0], ("far", node))
+
+    def back(self, value: Any) -> int | None:
+        """Return the call of the step before that step 1 reads as `value`, `None` where it is none."""
+        kind, place = self.where(value, 1) if isinstance(value, fx.Node) else ("", None)
+        return place if kind == "back" else None
 
 
 def find_loop(recorder: Recorder) -> Loop | None:
@@ -148,3 +155,29 @@ class _Comparison:
         axis = moving[0]
         self.loop.indexed[self.j] = axis - len(index) if any(x is ... for x in index[:axis]) else axis
         return True
+
+
+def require_zero_start(recorder: Recorder, loop: Loop, j: int, name: str) -> None:
+    """Hold what the first step reads in the place of call `j` of the step before against 0.
+
+    Raises:
+        UnfaithfulError: it is something else.
+    """
+    start = loop.starts.get(j)
+    value = torch.as_tensor(recorder.values[start] if isinstance(start, fx.Node) else start or 0)
+    if bool((value != 0).any()):
+        raise UnfaithfulError(
+            f"'{name}'",
+            f"before the loop over time it is {float(value[value != 0][0]):.6g}, and a bundle starts every "
+            "sample from 0",
+            "Start from 0",
+        )
+
+
+def no_step(node: fx.Node, reason: str) -> UnfaithfulError:
+    """Return the refusal of a call that no step of a loop, and nothing that follows it, can say."""
+    return UnfaithfulError(
+        f"call '{node.name}' to {target_name(node)}",
+        f"{reason}, and forward loops over time",
+        "Let the loop read its inputs and states, and what follows it what the loop gathered",
+    )

@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from spikeport.errors import UnfaithfulError
+from spikeport.export.author import tensors
 from spikeport.export.convert.private import STATE_BUFFERS, STATEFUL
 
 WHOLE = (*STATEFUL, snntorch.GradedSpikes)
@@ -93,6 +94,16 @@ class Recorder(TorchFunctionMode):
         """Return whether a call is a neuron's."""
         return node.op == "call_module" and isinstance(self.root.get_submodule(str(node.target)), STATEFUL)
 
+    def any_batch(self, call: fx.Node, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the arguments of a call anew, so that a reshape that names the batch takes any."""
+        sizes = args[1] if len(args) == 2 and isinstance(args[1], tuple | list) else args[1:]
+        if call.target in ("view", "reshape") and sizes and all(type(size) is int for size in sizes):
+            source: Any = call.args[0]
+            shape = self.values[call].shape
+            if len(self.values[source]) == shape[0]:
+                return (args[0], -1, *shape[1:])
+        return args
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a torch function, and record it where it computes on what depends on the sample."""
         kwargs = kwargs or {}
@@ -114,7 +125,7 @@ class Recorder(TorchFunctionMode):
         if name == "__setitem__":
             self._enter(self.graph.call_function(operator.setitem, given[0]), args[0])
             return value
-        if self._tensors(value):
+        if tensors(value):
             self._enter(self._node(func, name, *given), value)
         return value
 
@@ -187,22 +198,14 @@ class Recorder(TorchFunctionMode):
         return item
 
     def _depends(self, value: Any) -> bool:
-        return any(id(x) in self._nodes for x in self._tensors(value))
-
-    def _tensors(self, value: Any) -> list[Tensor]:
-        if isinstance(value, dict):
-            value = [*value.values()]
-        if isinstance(value, tuple | list):
-            return [x for part in value for x in self._tensors(part)]
-        return [value] if isinstance(value, Tensor) else []
+        return any(id(x) in self._nodes for x in tensors(value))
 
     def _mapped(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {key: self._mapped(part) for key, part in value.items()}
         if isinstance(value, tuple | list):
-            whole = self._nodes.get(id(value))
             parts = [self._mapped(part) for part in value]
-            return whole() if whole else tuple(parts) if isinstance(value, tuple) else parts
+            return tuple(parts) if isinstance(value, tuple) else parts
         if not isinstance(value, Tensor):
             return value
         if id(value) in self._nodes:

@@ -6,7 +6,7 @@ Shapes: T time, B batch, `*` the value's own shape.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from spikeport.export.convert import Rewrite
 from spikeport.export.convert.private import forget
 from spikeport.export.drafts import Drafts, draft
 from spikeport.export.host_draft import HostDraft
-from spikeport.export.looped.network import After, Looped, flat
+from spikeport.export.looped.after import After, Form
+from spikeport.export.looped.gathered import flat
+from spikeport.export.looped.network import Looped
 from spikeport.models.network import READOUT
 
 LOOP = "its loop over {} time steps as one step, run as often; its inputs are laid out as [T, B, *shape]"
@@ -56,7 +58,7 @@ def draft_looped(model: nn.Module, network: Looped, sample: Mapping[str, Tensor]
     return Drafts(tuple(stages), shown, tensors, found.registers, rewrites)
 
 
-def _host(form: Literal["sequence", "window"], after: After, given: Mapping[str, tuple[str, Tensor]]) -> HostDraft:
+def _host(form: Form, after: After, given: Mapping[str, tuple[str, Tensor]]) -> HostDraft:
     inputs = {f"input_{i}": given[name][0] for i, name in enumerate(after.inputs)}
     values = dict(given.values())
     with torch.no_grad():

@@ -83,7 +83,7 @@ OF_CURRENTS: dict[str, dict[str, Call]] = {
         "torch.chunk": lambda a, b: torch.chunk(a, 2, 1)[0],
         "a.chunk": lambda a, b: a.chunk(2, 1)[1],
         "torch.split": lambda a, b: torch.split(a, 3, 1)[2],
-        "a.split": lambda a, b: a.split([3, 5], 1)[1],  # type: ignore[no-untyped-call]
+        "a.split": lambda a, b: a.split([3, 5], 1)[1],  # type: ignore[no-untyped-call]  # torch gives it no types
     },
     "padding": {"F.pad(a, (1, 2))": lambda a, b: F.pad(a, (1, 2))},
     "matrix product": {

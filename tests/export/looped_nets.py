@@ -85,6 +85,16 @@ def added_up(net: Any, x: Tensor) -> Any:
     return total / T
 
 
+def before_the_loop(net: Any, x: Tensor) -> Any:
+    """One current for all steps."""
+    mem1, mem2, current, spikes = net.lif1.init_leaky(), net.lif2.init_leaky(), net.fc1(x.flatten(1)), []
+    for _ in range(T):
+        spk1, mem1 = net.lif1(current, mem1)
+        spk2, mem2 = net.lif2(net.fc2(spk1), mem2)
+        spikes.append(spk2)
+    return torch.stack(spikes)
+
+
 def written(net: Any, x: Tensor) -> Any:
     mem1, mem2, record = net.lif1.reset_mem(), net.lif2.reset_mem(), torch.zeros(T, len(x), 5)
     for t in range(T):
@@ -154,6 +164,33 @@ def from_one(net: Any, x: Tensor) -> Any:
         spk2, mem2 = net.lif2(net.fc2(spk), mem2)
         spikes.append(spk2)
     return torch.stack(spikes)
+
+
+def normalised(net: Any, x: Tensor) -> Any:
+    return by_index(net, x / x.max())
+
+
+def every_other(net: Any, x: Tensor) -> Any:
+    spikes, _ = net.run(x[t] for t in range(len(x)))
+    return torch.stack(spikes[::2])
+
+
+class Listed(nn.Module):
+    """Neurons in a list of the author's."""
+
+    def __init__(self, neurons: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.neurons = nn.Linear(10, 6), neurons
+        self.neurons.append(snn.Leaky(beta=0.9))
+        nn.init.normal_(self.fc.weight, std=0.7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem, spikes = self.neurons[0].init_leaky(), []
+        for t in range(len(x)):
+            spk, mem = self.neurons[0](self.fc(x[t]), mem)
+            spikes.append(spk)
+        return torch.stack(spikes)
 
 
 def random_input(net: Any, x: Tensor) -> Any:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import spikeport
 from spikeport.errors import SpikeportError, UsageError
 from spikeport.export.bundle import Bundle
+from spikeport.export.proof import replay
 
 HIDDEN = {"init_hidden": True}
 TAKEN = {
@@ -28,6 +29,7 @@ TAKEN = {
     "x[..., t], softmax of the mean": (Forward(nets.last_axis), window(B, 10, T)),
     "for step in x, a list": (Forward(nets.frames), window(T, B, 2, 5)),
     "added up": (Forward(nets.added_up), still()),
+    "a layer before the loop": (Forward(nets.before_the_loop), still()),
     "written by places": (Forward(nets.written), still()),
     "a sub-network twice a step": (Forward(nets.twice_a_step), window(T, B, 20)),
     "hidden states": (Forward(nets.hidden, **HIDDEN), window(T, B, 10)),
@@ -44,10 +46,8 @@ def answers(net: nn.Module, sample: Tensor) -> list[np.ndarray]:
     return [np.asarray(torch.stack(value) if isinstance(value, list) else value) for value in values]
 
 
-def ran(bundle: Bundle, tmp_path: Path) -> list[np.ndarray]:
-    """What the bundle answers on its golden inputs, run by the reference anew."""
-    from spikeport.export.proof import replay
-
+def answered(bundle: Bundle) -> list[np.ndarray]:
+    """Return the answers in the bundle's golden recording, to which the reference's own run is held."""
     found = replay(bundle)
     assert found.disagreement is None
     golden = bundle.golden()
@@ -60,7 +60,7 @@ def test_it_is_taken_as_it_stands_and_answers_as_its_author_runs_it(
 ) -> None:
     own = answers(net, sample)
     bundle = spikeport.export(net, sample, 1e-3, tmp_path / "net.bundle")
-    shown = ran(bundle, tmp_path)
+    shown = answered(bundle)
     assert len(shown) == len(own)
     for value, author in zip(shown, own, strict=True):
         assert np.count_nonzero(author) > 0
@@ -100,6 +100,10 @@ REFUSED: dict[str, tuple[Any, Tensor, str]] = {
     "time backwards": (Forward(nets.backwards), window(T, B, 10), "'lif1'.*12 times.*differs"),
     "control flow on values": (Forward(nets.by_value), window(T, B, 10), "'__bool__'.*depends on the sample"),
     "a state that starts from 1": (Forward(nets.from_one), window(T, B, 10), "before the loop over time it is 1"),
+    "a window computed as a whole": (Forward(nets.normalised), window(T, B, 10), "'truediv'.*the whole window before"),
+    "every other step": (Forward(nets.every_other), window(T, B, 10), "output 'output'.*window of steps"),
+    "a plain list of neurons": (nets.Listed([]), window(T, B, 10), "Leaky.*plain list.*nn.ModuleList"),
+    "NaN": (Forward(nets.by_index), window(T, B, 10) * torch.nan, "NaN or infinity"),
     "chance": (Forward(nets.random_input), still(), "'bernoulli'.*random numbers"),
 }
 
@@ -109,3 +113,19 @@ def test_what_no_step_can_say_is_refused(tmp_path: Path, net: nn.Module, sample:
     with pytest.raises(SpikeportError, match=said):
         spikeport.export(net, sample, 1e-3, tmp_path / "net.bundle")
     assert not (tmp_path / "net.bundle").exists()
+
+
+# What each refusal advises, taken.
+ADVISED = {
+    "the window computed outside of forward": (Forward(nets.by_index), window(T, B, 10) / window(T, B, 10).max()),
+    "noise as an input": (Forward(nets.by_index), (window(T, B, 10) < 0.5).float()),
+    "nn.ModuleList": (nets.Listed(nn.ModuleList()), window(T, B, 10)),
+    "every step returned, every other one picked outside": (Forward(nets.by_index), window(T, B, 10)),
+}
+
+
+@pytest.mark.parametrize(("net", "sample"), ADVISED.values(), ids=ADVISED.keys())
+def test_what_is_advised_is_taken(tmp_path: Path, net: nn.Module, sample: Tensor) -> None:
+    (own,) = answers(net, sample)
+    (shown,) = answered(spikeport.export(net, sample, 1e-3, tmp_path / "net.bundle"))
+    np.testing.assert_array_equal(shown, own)
