@@ -39,7 +39,11 @@ class Case:
     gain: float = 1.0
 
     def make(self) -> tuple[nn.Module, Tensor]:
-        """Return the network with seeded weights, as it is evaluated, and its sample."""
+        """Return the network with seeded weights, as it is evaluated, and its sample.
+
+        It is alone in snnTorch's list of instances, as in its author's script: `utils.reset` goes through all of them.
+        """
+        snntorch.SpikingNeuron.instances.clear()
         torch.manual_seed(self.number)
         net = self.build().eval()
         with torch.no_grad():

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import nir
 import numpy as np
 import snntorch
 import torch
@@ -41,7 +42,7 @@ class Row:
         case: which.
         status: `exact`; `refused: <words>`; `crashed: <words>`; `differs: <words>`; `exact, lacks <outputs>`.
         seconds: what the export took.
-        chip_neurons: the share of neurons (of those that a chip could have) that run on the chip; `None` if not exported.
+        chip_neurons: the share of the neurons that a chip can have which run on it; `None` if not exported.
         host_ops: the share of operations on the host.
         backends: by name, what became of it there.
     """
@@ -105,7 +106,7 @@ def compared(author: Outputs, network: StagedNetwork, run: NetworkRun) -> str:
 
 
 def difference(author: Tensor, given_TB: NDArray[np.generic]) -> str | None:
-    """Return how an output differs from the author's [T, B, *], or [B, *] of a window's answer; `None` if it does not."""
+    """Return how an output differs from the author's [T, B, *], or [B, *] of a window; `None` if it does not."""
     wanted, given = author.numpy(), np.asarray(given_TB)
     if given.shape == (1, *wanted.shape):
         given = given[0]
@@ -118,7 +119,7 @@ def difference(author: Tensor, given_TB: NDArray[np.generic]) -> str | None:
 
 
 def firing(case: Case) -> dict[str, tuple[nn.Module, int, float]]:
-    """Return for every spiking neuron of the author's run: the module, its neurons a sample, and how often they fire."""
+    """Return for every neuron layer of the author's run: the module, its neurons a sample, how often they fire."""
     net, sample = case.make()
     modules = {name: m for name, m in net.named_modules() if isinstance(m, snntorch.SpikingNeuron)}
     listed = {f"{k}.{i}": m for k, v in vars(net).items() if isinstance(v, list) for i, m in enumerate(v)}
@@ -145,9 +146,20 @@ def firing(case: Case) -> dict[str, tuple[nn.Module, int, float]]:
 
 
 def chip_share(fired: Mapping[str, tuple[nn.Module, int, float]], network: StagedNetwork) -> float | None:
-    """Return the neurons of the bundle's chip stages over those of the author that a chip can have (at most 1)."""
+    """Return the neurons of the bundle's chip stages over those of the author that a chip can have (at most 1).
+
+    A neuron whose spikes nobody reads is a membrane that leads to an output alone.
+    """
     wanted = sum(many for module, many, _ in fired.values() if isinstance(module, CHIP_NEURONS))
-    there = sum(int(np.prod(stage.graph.shapes[n])) for stage in network.chips for n in stage.graph.spiking)
+    there = 0
+    for graph in (stage.graph for stage in network.chips):
+        leads = {u: {w for v, w in graph.edges if v == u} for u in graph.nodes}
+        shown = [
+            name
+            for name, node in graph.nodes.items()
+            if isinstance(node, nir.LI) and all(isinstance(graph.nodes[w], nir.Output) for w in leads[name])
+        ]
+        there += sum(int(np.prod(graph.shapes[name])) for name in (*graph.spiking, *shown))
     return min(1.0, there / wanted) if wanted else None
 
 
@@ -173,7 +185,8 @@ def deployed(bundle: Bundle, name: str, out: Path) -> str:
         return f"crashed: {type(error).__name__}: {error}"
     finally:
         shutil.rmtree(out, ignore_errors=True)
+    shares = ", ".join(f"{found.equal_spikes:.4f}" for found in done.agreements.values())
     if done.run is not None and done.run.quantised:
-        equal = [a.agreement if hasattr(a, "agreement") else a.exact for a in done.agreements.values()]
-        return f"quantised ({sum(bool(e) for e in equal)} of {len(equal)} stages equal)"
-    return "exact" if all(a.exact for a in done.agreements.values()) else "differs"
+        return f"quantised: {shares} of the spikes equal"
+    exact = all(found.exact for found in done.agreements.values())
+    return "exact" if exact else f"differs: {shares} of the spikes equal"

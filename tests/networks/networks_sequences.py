@@ -5,6 +5,8 @@ Shapes: T time, B batch, N features, L tokens.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import snntorch as snn
 import torch
 import torch.nn.functional as F
@@ -39,7 +41,7 @@ class Deep(nn.Module):
 
     def __init__(self, sizes=(9, 16, 12, 5)):
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.neurons = nn.ModuleList(snn.Leaky(beta=0.85, init_hidden=True, output=True) for _ in sizes[1:])
 
     def forward(self, x):
@@ -59,7 +61,6 @@ class SpikingLSTM(nn.Module):
     def forward(self, x):
         x = self.pool(self.lif(self.conv(x)))
         return self.out(self.fc(self.lstm(x.flatten(1))))
-
 
 
 class Attention(nn.Module):
