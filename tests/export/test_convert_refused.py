@@ -58,7 +58,7 @@ REFUSED = {
     "a new axis": (lambda s, x: s.l1(s.a(x)[:, None]), "'getitem': it adds an axis"),
     "a stack that stays one": (lambda s, x: s.l1(torch.stack([s.a(x), s.b(x)], 1)), "whose new axis"),
     "lists together": (lambda s, x: s.l1(s.a(x)[[0, 1], [1, 2]]), "'getitem': it takes a part of the batch"),
-    "no element": (lambda s, x: s.l1(s.a(x)[:, 8:]), "'getitem': nothing is left"),
+    "no element": (lambda s, x: s.l1(s.a(x)[:, 8:]), "'getitem': it takes an empty slice"),
     "padding by reflection": (lambda s, x: s.l1(F.pad(s.a(x), (1, 1), "reflect")), "'pad': padding with mode"),
     "constant input": (lambda s, x: s.l1(s.a(x) + s.b(torch.ones(1, 8))), "constant"),
     "product": (lambda s, x: s.l1(s.a(x) * s.b(x)), "two signals"),
